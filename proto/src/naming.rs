@@ -1,0 +1,24 @@
+//! The names of our topics, groups and Redis keys, all derived from `join.name` (DESIGN §11).
+
+use crate::PartitionId;
+
+/// The join log's topic.
+pub fn log_topic(name: &str) -> String {
+    format!("{name}.joins")
+}
+/// The dead-letter topic.
+pub fn dead_letter_topic(name: &str) -> String {
+    format!("{name}.dead")
+}
+/// The dispatcher's consumer group.
+pub fn dispatcher_group(name: &str) -> String {
+    format!("{name}.dispatcher")
+}
+/// The Redis stream of a partition's rows. The braces are Redis Cluster's hash tag.
+pub fn redis_stream(name: &str, partition: PartitionId) -> String {
+    format!("{name}:joined:{{{partition}}}")
+}
+/// The Redis key that names the log a stream was written from; same hash tag as the stream.
+pub fn redis_log_key(name: &str, partition: PartitionId) -> String {
+    format!("{name}:log:{{{partition}}}")
+}

@@ -1,0 +1,140 @@
+//! The joined row: built once by splicing original JSON bytes, closed with its log position when it is published.
+//!
+//! In the log a row is *open*, it ends before `"joined_ts"`: the log's own time, offset and partition are known only
+//! after it was appended, so whoever carries it on adds them ([`close`]). Nothing is ever parsed and written again.
+
+use crate::{EventId, JoinKey, Offset, Outcome, PartitionId};
+use bytes::Bytes;
+use std::io::Write;
+
+/// What a row is made of. `foreign` and `primary` are valid JSON values.
+#[derive(Clone, Copy, Debug)]
+pub struct RowParts<'a> {
+    /// The foreign event's id.
+    pub id: &'a EventId,
+    /// The key both sides share.
+    pub key: &'a JoinKey,
+    /// Joined or unjoinable.
+    pub outcome: Outcome,
+    /// The foreign event's original JSON.
+    pub foreign: &'a [u8],
+    /// The partners' original JSON, best first.
+    pub primary: &'a [&'a [u8]],
+    /// Event time of the foreign side, ms since 1970.
+    pub foreign_ts: i64,
+    /// Event time of the first partner, ms since 1970.
+    pub primary_ts: Option<i64>,
+}
+
+/// Bytes of a row beside its originals, about: names, ids, three times, offset.
+const FRAME_BYTES: usize = 192;
+
+/// Builds the open row.
+pub fn open(parts: &RowParts<'_>) -> Bytes {
+    let originals: usize =
+        parts.foreign.len() + parts.primary.iter().map(|p| p.len() + 1).sum::<usize>();
+    let texts = parts.id.as_bytes().len() + parts.key.as_bytes().len();
+    let mut row = Vec::with_capacity(FRAME_BYTES + originals + texts);
+    row.extend_from_slice(b"{\"id\":");
+    put_string(&mut row, parts.id.as_bytes());
+    row.extend_from_slice(b",\"key\":");
+    put_string(&mut row, parts.key.as_bytes());
+    row.extend_from_slice(b",\"outcome\":\"");
+    row.extend_from_slice(parts.outcome.as_str().as_bytes());
+    row.push(b'"');
+    if let Outcome::Unjoinable(reason) = parts.outcome {
+        row.extend_from_slice(b",\"reason\":\"");
+        row.extend_from_slice(reason.as_str().as_bytes());
+        row.push(b'"');
+    }
+    row.extend_from_slice(b",\"foreign\":");
+    row.extend_from_slice(parts.foreign);
+    row.extend_from_slice(b",\"primary\":[");
+    for (i, primary) in parts.primary.iter().enumerate() {
+        if i > 0 {
+            row.push(b',');
+        }
+        row.extend_from_slice(primary);
+    }
+    put_fmt(
+        &mut row,
+        format_args!("],\"foreign_ts\":{}", parts.foreign_ts),
+    );
+    match parts.primary_ts {
+        Some(ts) => put_fmt(&mut row, format_args!(",\"primary_ts\":{ts}")),
+        None => row.extend_from_slice(b",\"primary_ts\":null"),
+    }
+    row.into()
+}
+
+/// Completes an open row with the log's time (ms), its offset and its partition.
+pub fn close(open: &[u8], joined_ts: i64, offset: Offset, partition: PartitionId) -> Vec<u8> {
+    let mut row = Vec::with_capacity(open.len() + 80);
+    row.extend_from_slice(open);
+    put_fmt(
+        &mut row,
+        format_args!(",\"joined_ts\":{joined_ts},\"offset\":{offset},\"partition\":{partition}}}"),
+    );
+    row
+}
+
+fn put_fmt(row: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    row.write_fmt(text)
+        .expect("writing into memory cannot fail");
+}
+
+/// A JSON string; ids and keys are UTF-8 by construction, and should they not be, their text is shown with marks.
+fn put_string(row: &mut Vec<u8>, text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    serde_json::to_writer(row, text.as_ref()).expect("writing into memory cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reason;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn rows_are_json_with_the_contracts_fields() {
+        let (id, key) = (EventId::from("a\"b"), JoinKey::from("Austin, TX ✈"));
+        let parts = RowParts {
+            id: &id,
+            key: &key,
+            outcome: Outcome::Joined,
+            foreign: b"{\"x\": 1.0}",
+            primary: &[b"{\"y\":2}", b"{}"],
+            foreign_ts: 5,
+            primary_ts: Some(6),
+        };
+        let row = close(&open(&parts), 7, 8, 9);
+        let value: Value = serde_json::from_slice(&row).unwrap();
+        assert_eq!(
+            value,
+            json!({"id":"a\"b","key":"Austin, TX ✈","outcome":"joined","foreign":{"x":1.0},"primary":[{"y":2},{}],
+            "foreign_ts":5,"primary_ts":6,"joined_ts":7,"offset":8,"partition":9})
+        );
+        assert!(
+            String::from_utf8(row).unwrap().contains("{\"x\": 1.0}"),
+            "original bytes are kept"
+        );
+    }
+
+    #[test]
+    fn unjoinable_rows_say_why() {
+        let (id, key) = (EventId::from("1"), JoinKey::from("k"));
+        let parts = RowParts {
+            id: &id,
+            key: &key,
+            outcome: Outcome::Unjoinable(Reason::TimedOut),
+            foreign: b"{}",
+            primary: &[],
+            foreign_ts: 5,
+            primary_ts: None,
+        };
+        let value: Value = serde_json::from_slice(&close(&open(&parts), 7, 8, 9)).unwrap();
+        assert_eq!(value["reason"], "timed_out");
+        assert_eq!(value["primary"], json!([]));
+        assert_eq!(value["primary_ts"], Value::Null);
+    }
+}
