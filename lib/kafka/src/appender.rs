@@ -1,0 +1,160 @@
+//! Appending to the join log: idempotent, all replicas, not transactional (RULE 7).
+
+use crate::settings::{create, log, partition as native_partition};
+use crate::{KafkaError, Settings};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rtf_proto::PartitionId;
+use std::time::Duration;
+
+/// Hears what became of appends; called on the producer's own thread.
+pub trait Deliveries: Send + Sync + 'static {
+    /// The broker took it. Where, is not said: a repeated send may report offset -1 (RULE 1).
+    fn delivered(&self, sequence: u64);
+    /// Unknown: it may be in the log, now or later (RULE 2).
+    fn unknown(&self, sequence: u64, words: &str);
+}
+
+/// How a producer behaves.
+#[derive(Clone, Debug)]
+pub struct AppenderOptions {
+    /// Topic.
+    pub topic: String,
+    /// How long a record waits for others to share its batch.
+    pub linger: Duration,
+    /// After so long without an acknowledgement an append counts as unknown.
+    pub delivery_timeout: Duration,
+    /// Largest record.
+    pub max_record_bytes: usize,
+    /// Bytes that may wait in the producer.
+    pub queue_bytes: usize,
+}
+
+/// Why an append was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The queue is full; later.
+    #[error("the producer's queue is full")]
+    Full,
+    /// Larger than a record may be.
+    #[error("the record is too large")]
+    TooLarge,
+    /// The producer is broken; make a new one under a new incarnation.
+    #[error("the producer failed: {0}")]
+    Fatal(String),
+}
+
+struct Context<D>(D);
+
+impl<D: Deliveries> ClientContext for Context<D> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
+        log(level, facility, words);
+    }
+    fn error(&self, error: Native, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl<D: Deliveries> ProducerContext for Context<D> {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
+        match result {
+            Ok(_) => self.0.delivered(sequence as u64),
+            Err((error, _)) => self.0.unknown(sequence as u64, &error.to_string()),
+        }
+    }
+}
+
+/// An idempotent producer to one topic.
+pub struct Appender<D: Deliveries> {
+    producer: ThreadedProducer<Context<D>>,
+    topic: String,
+}
+
+impl<D: Deliveries> Appender<D> {
+    /// Makes a producer; the broker is first asked by an append.
+    ///
+    /// # Errors
+    /// Settings that librdkafka does not accept.
+    pub fn open(
+        settings: &Settings,
+        options: &AppenderOptions,
+        deliveries: D,
+    ) -> Result<Self, KafkaError> {
+        let mut config = settings.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set(
+                "queue.buffering.max.ms",
+                (options.linger.as_micros() as f64 / 1000.0).to_string(),
+            )
+            .set("batch.num.messages", "10000")
+            .set("batch.size", "1000000")
+            .set(
+                "message.timeout.ms",
+                options.delivery_timeout.as_millis().to_string(),
+            )
+            .set("message.max.bytes", options.max_record_bytes.to_string())
+            .set(
+                "queue.buffering.max.kbytes",
+                (options.queue_bytes / 1024).to_string(),
+            )
+            .set("queue.buffering.max.messages", "500000");
+        let producer = create(&config, Context(deliveries))?;
+        Ok(Self {
+            producer,
+            topic: options.topic.clone(),
+        })
+    }
+
+    /// Hands a record to the producer; it is copied. `sequence` comes back in [`Deliveries`].
+    ///
+    /// # Errors
+    /// Not taken; nothing was appended.
+    pub fn append(
+        &self,
+        partition: PartitionId,
+        key: Option<&[u8]>,
+        value: &[u8],
+        sequence: u64,
+    ) -> Result<(), AppendError> {
+        let sequence = usize::try_from(sequence).expect("sequences fit into a machine word");
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, sequence)
+            .partition(native_partition(partition))
+            .payload(value);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        self.producer
+            .send(record)
+            .map_err(|(error, _)| self.sort(&error))
+    }
+
+    fn sort(&self, error: &Native) -> AppendError {
+        match error {
+            Native::MessageProduction(Code::QueueFull) => AppendError::Full,
+            Native::MessageProduction(Code::MessageSizeTooLarge) => AppendError::TooLarge,
+            other => AppendError::Fatal(self.fatal().unwrap_or_else(|| other.to_string())),
+        }
+    }
+
+    /// Whether the producer is broken for good, and why.
+    pub fn fatal(&self) -> Option<String> {
+        self.producer
+            .client()
+            .fatal_error()
+            .map(|(code, words)| format!("{code}: {words}"))
+    }
+
+    /// Waits until nothing is under way, at the most for `timeout`.
+    pub fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.producer.flush(timeout) {
+            tracing::warn!(%error, topic = self.topic, "not everything was acknowledged before the producer closed");
+        }
+    }
+}

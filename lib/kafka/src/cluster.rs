@@ -1,0 +1,234 @@
+//! Questions to the cluster, and making topics. Blocking, with time-outs.
+
+use crate::settings::{self, Quiet, create};
+use crate::topic_id::{Described, describe};
+use crate::{KafkaError, Settings};
+use futures::executor::block_on;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rtf_proto::{Offset, PartitionId, TopicId};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a topic may take to be seen after it was made.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the cluster says of a topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopicInfo {
+    /// Kafka's UUID of it; zeros where the broker has none.
+    pub id: TopicId,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+/// A client for questions and administration.
+pub struct Cluster {
+    admin: AdminClient<Quiet>,
+    settings: Settings,
+}
+
+impl Cluster {
+    /// Makes the client; the broker is first asked by a question.
+    ///
+    /// # Errors
+    /// Settings that librdkafka does not accept.
+    pub fn connect(settings: &Settings) -> Result<Self, KafkaError> {
+        Ok(Self {
+            admin: create(&settings.client(), Quiet)?,
+            settings: settings.clone(),
+        })
+    }
+
+    /// What there is under this name; `None` when there is no such topic.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn topic(&self, name: &str) -> Result<Option<TopicInfo>, KafkaError> {
+        if self.settings.embedded {
+            return self.embedded_topic(name).map(Some);
+        }
+        match describe(self.admin.inner().native_ptr(), name, TIMEOUT) {
+            Ok(Described::Topic { id, partitions }) => Ok(Some(TopicInfo { id, partitions })),
+            Ok(Described::Unknown) => Ok(None),
+            Err(words) => Err(KafkaError::Unreachable {
+                bootstrap: self.settings.bootstrap.clone(),
+                words,
+            }),
+        }
+    }
+
+    /// The mock cluster has no controller to ask for a description, and makes what it is asked for.
+    fn embedded_topic(&self, name: &str) -> Result<TopicInfo, KafkaError> {
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(Some(name), TIMEOUT)
+            .map_err(|e| self.unreachable(e))?;
+        let partitions = metadata
+            .topics()
+            .first()
+            .map_or(0, |topic| topic.partitions().len());
+        Ok(TopicInfo {
+            id: TopicId::default(),
+            partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Number of brokers.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn brokers(&self) -> Result<usize, KafkaError> {
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, TIMEOUT)
+            .map_err(|e| self.unreachable(e))?;
+        Ok(metadata.brokers().len())
+    }
+
+    /// Makes the topic unless it is there. Without a replication it gets 3 where there are 3 brokers, else as many as there are.
+    ///
+    /// # Errors
+    /// The cluster refused, or nobody answered.
+    pub fn ensure_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        replication: Option<i32>,
+        config: &[(&str, &str)],
+    ) -> Result<TopicInfo, KafkaError> {
+        if let Some(info) = self.topic(name)? {
+            return Ok(info);
+        }
+        let replication = match replication {
+            Some(replication) => replication,
+            None => i32::try_from(self.brokers()?.clamp(1, 3)).expect("at most 3"),
+        };
+        let in_sync = if replication >= 3 { "2" } else { "1" };
+        let mut topic = NewTopic::new(
+            name,
+            settings::partition(partitions),
+            TopicReplication::Fixed(replication),
+        )
+        .set("min.insync.replicas", in_sync);
+        for (key, value) in config {
+            topic = topic.set(key, value);
+        }
+        let options = AdminOptions::new()
+            .operation_timeout(Some(TIMEOUT))
+            .request_timeout(Some(TIMEOUT));
+        let refused = |words: String| KafkaError::CreateTopic {
+            topic: name.into(),
+            words,
+        };
+        let results = block_on(self.admin.create_topics(&[topic], &options))
+            .map_err(|e| refused(e.to_string()))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(refused(code.to_string())),
+            }
+        }
+        self.wait_until_visible(name)
+    }
+
+    fn wait_until_visible(&self, name: &str) -> Result<TopicInfo, KafkaError> {
+        let deadline = Instant::now() + VISIBLE_WITHIN;
+        loop {
+            if let Some(info) = self.topic(name)? {
+                return Ok(info);
+            }
+            if Instant::now() > deadline {
+                return Err(KafkaError::CreateTopic {
+                    topic: name.into(),
+                    words: "made, but not seen".into(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The topic's settings, as the broker reports them.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn topic_config(&self, name: &str) -> Result<BTreeMap<String, String>, KafkaError> {
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let wanted = [ResourceSpecifier::Topic(name)];
+        let described = block_on(self.admin.describe_configs(&wanted, &options))
+            .map_err(|e| self.unreachable(e))?;
+        let mut config = BTreeMap::new();
+        for resource in described {
+            let resource = resource.map_err(|e| KafkaError::topic(name, e))?;
+            for entry in resource.entries {
+                config.insert(entry.name, entry.value.unwrap_or_default());
+            }
+        }
+        Ok(config)
+    }
+
+    /// The partition's first offset and its end (one past the last).
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn offsets(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Result<(Offset, Offset), KafkaError> {
+        let (first, end) = self
+            .admin
+            .inner()
+            .fetch_watermarks(topic, settings::partition(partition), TIMEOUT)
+            .map_err(|e| KafkaError::topic(topic, e))?;
+        Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()))
+    }
+
+    /// A group's committed positions (the next offset to read), per partition of the topic.
+    ///
+    /// # Errors
+    /// No answer, or no such topic.
+    pub fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+    ) -> Result<Vec<(PartitionId, Option<Offset>)>, KafkaError> {
+        let info = self
+            .topic(topic)?
+            .ok_or_else(|| KafkaError::topic(topic, "no such topic"))?;
+        let mut config = self.settings.client();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false");
+        let consumer: BaseConsumer<Quiet> = create(&config, Quiet)?;
+        let mut list = TopicPartitionList::new();
+        for partition in 0..info.partitions {
+            list.add_partition(topic, settings::partition(partition));
+        }
+        let committed = consumer
+            .committed_offsets(list, TIMEOUT)
+            .map_err(|e| KafkaError::topic(topic, e))?;
+        let position = |offset: rdkafka::Offset| match offset {
+            rdkafka::Offset::Offset(offset) => Some(offset.unsigned_abs()),
+            _ => None,
+        };
+        Ok(committed
+            .elements()
+            .iter()
+            .map(|e| (e.partition().unsigned_abs(), position(e.offset())))
+            .collect())
+    }
+
+    fn unreachable(&self, error: impl ToString) -> KafkaError {
+        KafkaError::Unreachable {
+            bootstrap: self.settings.bootstrap.clone(),
+            words: error.to_string(),
+        }
+    }
+}

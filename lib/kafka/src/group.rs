@@ -1,0 +1,246 @@
+//! Reading as a member of a consumer group, cooperatively.
+
+use crate::error::{PollError, sort};
+use crate::settings::{self, create, log, signed, watermarks};
+use crate::{Isolation, KafkaError, Polled, Record, Settings};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset as NativeOffset, TopicPartitionList};
+use rtf_proto::{Offset, PartitionId};
+use std::time::Duration;
+
+/// Who reads what.
+#[derive(Clone, Debug)]
+pub struct GroupOptions {
+    /// Topic.
+    pub topic: String,
+    /// Consumer group.
+    pub group: String,
+    /// A member that is silent for so long is dead; heartbeats are sent four times as often.
+    pub session_timeout: Duration,
+    /// Which records of transactions are seen.
+    pub isolation: Isolation,
+    /// A name that survives a restart makes the member static (KIP-345).
+    pub instance_id: Option<String>,
+}
+
+/// What a group does to its member. Called inside [`GroupReader::poll`], on the polling thread.
+pub trait GroupEvents: Send + Sync + 'static {
+    /// These partitions are ours from now on.
+    fn assigned(&self, partitions: &[PartitionId]);
+    /// These go to somebody else. Drain within a bound and return the positions (the next offset to read) to be
+    /// committed before they go.
+    fn revoked(&self, partitions: &[PartitionId]) -> Vec<(PartitionId, Offset)>;
+    /// These are somebody else's already; nothing can be committed any more.
+    fn lost(&self, partitions: &[PartitionId]);
+}
+
+struct Context<H> {
+    topic: String,
+    events: H,
+}
+
+impl<H: GroupEvents> ClientContext for Context<H> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
+        log(level, facility, words);
+    }
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl<H: GroupEvents> ConsumerContext for Context<H> {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => self.events.assigned(&partitions(list)),
+            Rebalance::Revoke(list) if consumer.assignment_lost() => {
+                self.events.lost(&partitions(list))
+            }
+            Rebalance::Revoke(list) => {
+                let positions = self.events.revoked(&partitions(list));
+                if let Err(error) = commit(consumer, &self.topic, &positions, CommitMode::Sync) {
+                    tracing::warn!(%error, "positions of revoked partitions were not committed; they will be read again");
+                }
+            }
+            Rebalance::Error(error) => {
+                tracing::warn!(%error, topic = self.topic, "rebalance failed")
+            }
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, topic = self.topic, "positions were not committed; tried again with the next");
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<PartitionId> {
+    let number = |p: i32| u32::try_from(p).expect("Kafka's partitions are not negative");
+    list.elements()
+        .iter()
+        .map(|e| number(e.partition()))
+        .collect()
+}
+
+/// A member of a consumer group over one topic.
+pub struct GroupReader<H: GroupEvents> {
+    consumer: BaseConsumer<Context<H>>,
+    topic: String,
+}
+
+impl<H: GroupEvents> GroupReader<H> {
+    /// Joins the group. Where it has no position it begins with the earliest record.
+    ///
+    /// # Errors
+    /// Settings that librdkafka does not accept.
+    pub fn open(
+        settings: &Settings,
+        options: &GroupOptions,
+        events: H,
+    ) -> Result<Self, KafkaError> {
+        let mut config = settings.consumer(options.isolation);
+        config
+            .set("group.id", &options.group)
+            .set("auto.offset.reset", "earliest")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set(
+                "session.timeout.ms",
+                options.session_timeout.as_millis().to_string(),
+            )
+            .set(
+                "heartbeat.interval.ms",
+                (options.session_timeout / 4).as_millis().to_string(),
+            );
+        if let Some(instance) = &options.instance_id {
+            config.set("group.instance.id", instance);
+        }
+        let context = Context {
+            topic: options.topic.clone(),
+            events,
+        };
+        let consumer: BaseConsumer<_> = create(&config, context)?;
+        consumer
+            .subscribe(&[&options.topic])
+            .map_err(|e| KafkaError::topic(&options.topic, e))?;
+        Ok(Self {
+            consumer,
+            topic: options.topic.clone(),
+        })
+    }
+
+    /// The next thing, at the latest after `timeout`; calls the [`GroupEvents`].
+    pub fn poll(&self, timeout: Duration) -> Polled<'_> {
+        match self.consumer.poll(timeout) {
+            None => Polled::Idle,
+            Some(Ok(message)) => Polled::Record(Record(message)),
+            Some(Err(error)) => match sort(&self.topic, error) {
+                PollError::Passing => Polled::Idle,
+                PollError::EndOfPartition(partition) => Polled::EndOfPartition(partition),
+                PollError::Real(error) => Polled::Failed(error),
+            },
+        }
+    }
+
+    /// What was handed in at [`open`](Self::open).
+    pub fn events(&self) -> &H {
+        &self.consumer.context().events
+    }
+
+    /// Stops fetching from these partitions.
+    ///
+    /// # Errors
+    /// A partition that is not assigned.
+    pub fn pause(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        self.consumer
+            .pause(&self.list(partitions))
+            .map_err(|e| KafkaError::topic(&self.topic, e))
+    }
+
+    /// Fetches from these partitions again.
+    ///
+    /// # Errors
+    /// A partition that is not assigned.
+    pub fn resume(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        self.consumer
+            .resume(&self.list(partitions))
+            .map_err(|e| KafkaError::topic(&self.topic, e))
+    }
+
+    /// Commits positions (the next offset to read) without waiting.
+    ///
+    /// # Errors
+    /// The request could not be made; its failure later is logged.
+    pub fn commit(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
+        commit(&self.consumer, &self.topic, positions, CommitMode::Async)
+    }
+
+    /// Commits positions and waits for the answer.
+    ///
+    /// # Errors
+    /// The broker did not take them.
+    pub fn commit_sync(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
+        commit(&self.consumer, &self.topic, positions, CommitMode::Sync)
+    }
+
+    /// The partition's first offset and its end (one past the last), asked of the broker.
+    ///
+    /// # Errors
+    /// No answer within `timeout`.
+    pub fn offsets(
+        &self,
+        partition: PartitionId,
+        timeout: Duration,
+    ) -> Result<(Offset, Offset), KafkaError> {
+        watermarks(&self.consumer, &self.topic, partition, timeout)
+    }
+
+    fn list(&self, partitions: &[PartitionId]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, settings::partition(*partition));
+        }
+        list
+    }
+
+    /// Leaves the group at once, so that others need not wait for the session to end. The handler sees its
+    /// partitions revoked.
+    pub fn close(self) {
+        // Unsubscribing leaves the group; the revocation is served by polling.
+        self.consumer.unsubscribe();
+        let bound = std::time::Instant::now() + Duration::from_secs(3);
+        while self
+            .consumer
+            .assignment()
+            .is_ok_and(|list| list.count() > 0)
+            && std::time::Instant::now() < bound
+        {
+            let _ = self.consumer.poll(Duration::from_millis(20));
+        }
+    }
+}
+
+fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    positions: &[(PartitionId, Offset)],
+    mode: CommitMode,
+) -> Result<(), KafkaError> {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in positions {
+        list.add_partition_offset(
+            topic,
+            settings::partition(*partition),
+            NativeOffset::Offset(signed(*offset)),
+        )
+        .map_err(|e| KafkaError::topic(topic, e))?;
+    }
+    consumer
+        .commit(&list, mode)
+        .map_err(|e| KafkaError::topic(topic, e))
+}

@@ -1,0 +1,25 @@
+//! Kafka, as the rest of the house wants to see it. The only crate that says `rdkafka`.
+//!
+//! Reading is blocking and belongs on an OS thread of the caller's (RULE 13); nothing here starts one, but for
+//! the producers' own polling thread.
+
+mod appender;
+mod cluster;
+mod embedded;
+mod error;
+mod group;
+mod polled;
+mod sender;
+mod settings;
+mod tail;
+mod topic_id;
+
+pub use appender::{AppendError, Appender, AppenderOptions, Deliveries};
+pub use cluster::{Cluster, TopicInfo};
+pub use embedded::Embedded;
+pub use error::KafkaError;
+pub use group::{GroupEvents, GroupOptions, GroupReader};
+pub use polled::{Polled, Record};
+pub use sender::{SendError, Sender};
+pub use settings::{Isolation, Settings};
+pub use tail::{Start, Tail};

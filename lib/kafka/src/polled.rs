@@ -1,0 +1,63 @@
+//! One look into a consumer's queue.
+
+use crate::KafkaError;
+use bytes::Bytes;
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
+use rtf_proto::{Header, Offset, Original, PartitionId};
+
+/// What one poll brought. Closed: a caller answers all of it.
+pub enum Polled<'a> {
+    /// A record.
+    Record(Record<'a>),
+    /// Everything there was in this partition has been read; more may come.
+    EndOfPartition(PartitionId),
+    /// Nothing in time.
+    Idle,
+    /// The caller must act; passing troubles of the client are not reported.
+    Failed(KafkaError),
+}
+
+/// A record in librdkafka's memory.
+pub struct Record<'a>(pub(crate) BorrowedMessage<'a>);
+
+impl Record<'_> {
+    /// Its partition.
+    pub fn partition(&self) -> PartitionId {
+        u32::try_from(self.0.partition()).expect("Kafka's partitions are not negative")
+    }
+    /// Its offset.
+    pub fn offset(&self) -> Offset {
+        u64::try_from(self.0.offset()).expect("Kafka's offsets are not negative")
+    }
+    /// The broker's or the producer's time of it, ms since 1970; 0 where there is none.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.0.timestamp().to_millis().unwrap_or(0)
+    }
+    /// Its key.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+    /// Its value; `None` is a tombstone.
+    pub fn value(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+    /// Its headers in order, copied.
+    pub fn headers(&self) -> Vec<Header> {
+        let Some(headers) = self.0.headers() else {
+            return Vec::new();
+        };
+        let copied = |h: rdkafka::message::Header<'_, &[u8]>| {
+            (h.key.to_owned(), h.value.map(Bytes::copy_from_slice))
+        };
+        headers.iter().map(copied).collect()
+    }
+    /// All of it, copied.
+    pub fn original(&self) -> Original {
+        Original {
+            key: self.key().map(Bytes::copy_from_slice),
+            value: self.value().map(Bytes::copy_from_slice),
+            headers: self.headers(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Sending data of the user's own making to a topic: what `rtf synth` and the tests do.
+
+use crate::settings::{Quiet, create, partition as native_partition};
+use crate::{KafkaError, Settings};
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rtf_proto::PartitionId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A record that did not arrive.
+#[derive(Debug, thiserror::Error)]
+#[error("topic `{topic}`: {words}")]
+pub struct SendError {
+    topic: String,
+    words: String,
+}
+
+#[derive(Clone, Default)]
+struct Failures(Arc<AtomicU64>);
+
+struct Context(Failures);
+
+impl rdkafka::ClientContext for Context {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, words: &str) {
+        rdkafka::ClientContext::log(&Quiet, level, facility, words);
+    }
+    fn error(&self, error: Native, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result
+            && self.0.0.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::warn!(%error, "a record was not delivered");
+        }
+    }
+}
+
+/// A producer to any topic, idempotent and in order.
+pub struct Sender {
+    producer: ThreadedProducer<Context>,
+    failures: Failures,
+}
+
+impl Sender {
+    /// Makes a producer.
+    ///
+    /// # Errors
+    /// Settings that librdkafka does not accept.
+    pub fn open(settings: &Settings) -> Result<Self, KafkaError> {
+        let mut config = settings.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("queue.buffering.max.ms", "2")
+            .set("partitioner", "murmur2_random")
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.messages", "200000")
+            .set("message.timeout.ms", "30000");
+        let failures = Failures::default();
+        let producer = create(&config, Context(failures.clone()))?;
+        Ok(Self { producer, failures })
+    }
+
+    /// Sends one record, waiting while the queue is full. Without a partition Java's partitioner decides by the key,
+    /// as other tools do.
+    ///
+    /// # Errors
+    /// The record can never be sent: too large, no such topic.
+    pub fn send(
+        &self,
+        topic: &str,
+        partition: Option<PartitionId>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), SendError> {
+        let mut record = BaseRecord::<[u8], [u8], ()>::to(topic);
+        record.key = key;
+        record.payload = value;
+        record.partition = partition.map(native_partition);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((Native::MessageProduction(Code::QueueFull), returned)) => {
+                    record = returned;
+                    self.producer.poll(Duration::from_millis(5));
+                }
+                Err((error, _)) => {
+                    return Err(SendError {
+                        topic: topic.into(),
+                        words: error.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits until all was acknowledged.
+    ///
+    /// # Errors
+    /// Some were not, within `timeout`.
+    pub fn flush(&self, timeout: Duration) -> Result<(), SendError> {
+        let error = |words| SendError {
+            topic: "(any)".into(),
+            words,
+        };
+        self.producer
+            .flush(timeout)
+            .map_err(|e| error(e.to_string()))?;
+        match self.failures.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            n => Err(error(format!("{n} records were not delivered"))),
+        }
+    }
+}

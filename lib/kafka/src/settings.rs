@@ -1,0 +1,148 @@
+//! How every client is configured: what the user passes through, and what we set and why.
+
+use crate::KafkaError;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rtf_proto::Offset;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Which Kafka, and the user's own client properties.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `host:port`, comma separated.
+    pub bootstrap: String,
+    /// Passed through to librdkafka with their dotted names.
+    pub properties: BTreeMap<String, String>,
+    /// Talks to the embedded mock cluster, whose empty fetches sleep their whole waiting time.
+    pub embedded: bool,
+}
+
+/// Which records of transactions are seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isolation {
+    /// Only those of committed transactions.
+    ReadCommitted,
+    /// All; an open transaction does not hold the reader up (RULE 8).
+    ReadUncommitted,
+}
+
+impl Isolation {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "read_committed",
+            Self::ReadUncommitted => "read_uncommitted",
+        }
+    }
+}
+
+impl Settings {
+    /// What all clients share.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", "ready-to-fly")
+            .set("socket.nagle.disable", "true")
+            // A broker that came back is found within a second, not ten.
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("retry.backoff.ms", "50")
+            .set("topic.metadata.refresh.interval.ms", "30000");
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+
+    /// What all consumers share: a small prefetch, quick to refill, so that memory stays flat.
+    pub(crate) fn consumer(&self, isolation: Isolation) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("check.crcs", "true")
+            .set("isolation.level", isolation.as_str())
+            .set("fetch.wait.max.ms", if self.embedded { "5" } else { "100" })
+            .set("fetch.error.backoff.ms", "50")
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "8192")
+            // The default of a second would stall a reader that empties the small queue sooner.
+            .set("fetch.queue.backoff.ms", "2");
+        config
+    }
+}
+
+/// Carries librdkafka's own words into our log.
+#[derive(Clone, Debug)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
+        log(level, facility, words);
+    }
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, words: &str) {
+    match level {
+        // Broker connections that come and go are told by the roles that notice them, once.
+        _ if facility == "FAIL" || facility == "ERROR" => {
+            tracing::debug!(facility, "librdkafka: {words}")
+        }
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
+            tracing::warn!(facility, "librdkafka: {words}");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+            tracing::info!(facility, "librdkafka: {words}")
+        }
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            tracing::debug!(facility, "librdkafka: {words}")
+        }
+    }
+}
+
+/// Offsets and partitions are never negative in what we keep; Kafka's own are signed.
+pub(crate) fn signed(offset: u64) -> i64 {
+    i64::try_from(offset).expect("Kafka's offsets fit into 63 bits")
+}
+
+pub(crate) fn partition(number: u32) -> i32 {
+    i32::try_from(number).expect("Kafka's partitions fit into 31 bits")
+}
+
+pub(crate) fn create<T, C: ClientContext>(
+    config: &ClientConfig,
+    context: C,
+) -> Result<T, KafkaError>
+where
+    T: rdkafka::config::FromClientConfigAndContext<C>,
+{
+    config
+        .create_with_context(context)
+        .map_err(KafkaError::settings)
+}
+
+/// The partition's first offset and its end (one past the last).
+pub(crate) fn watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    number: u32,
+    timeout: Duration,
+) -> Result<(Offset, Offset), KafkaError> {
+    let (first, end) = consumer
+        .fetch_watermarks(topic, partition(number), timeout)
+        .map_err(|e| KafkaError::topic(topic, e))?;
+    Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()))
+}

@@ -1,0 +1,101 @@
+//! Reading given partitions from given offsets: no group, no committed offsets, no silent reset (RULE 4).
+
+use crate::error::{PollError, sort};
+use crate::settings::{self, Quiet, create, signed, watermarks};
+use crate::{Isolation, KafkaError, Polled, Record, Settings};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rtf_proto::{Offset, PartitionId};
+use std::time::Duration;
+
+/// Where reading begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// With this offset; it must exist.
+    Offset(Offset),
+    /// With the first record there is.
+    Beginning,
+    /// With what comes next.
+    End,
+}
+
+impl Start {
+    fn native(self) -> rdkafka::Offset {
+        match self {
+            Self::Offset(offset) => rdkafka::Offset::Offset(signed(offset)),
+            Self::Beginning => rdkafka::Offset::Beginning,
+            Self::End => rdkafka::Offset::End,
+        }
+    }
+}
+
+/// A reader of some partitions of one topic.
+pub struct Tail {
+    consumer: BaseConsumer<Quiet>,
+    topic: String,
+}
+
+impl Tail {
+    /// Prepares to read; the broker is first asked by [`poll`](Self::poll).
+    ///
+    /// # Errors
+    /// Settings that librdkafka does not accept.
+    pub fn open(
+        settings: &Settings,
+        topic: &str,
+        positions: &[(PartitionId, Start)],
+        isolation: Isolation,
+    ) -> Result<Self, KafkaError> {
+        let mut config = settings.consumer(isolation);
+        // A group id is demanded by librdkafka and never used: nothing is committed.
+        config
+            .set("group.id", "ready-to-fly.tail")
+            .set("auto.offset.reset", "error");
+        let tail = Self {
+            consumer: create(&config, Quiet)?,
+            topic: topic.into(),
+        };
+        tail.assign(positions)?;
+        Ok(tail)
+    }
+
+    /// Reads these partitions from these positions from now on, instead of what it read before.
+    ///
+    /// # Errors
+    /// A list librdkafka does not accept.
+    pub fn assign(&self, positions: &[(PartitionId, Start)]) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, start) in positions {
+            list.add_partition_offset(&self.topic, settings::partition(*partition), start.native())
+                .map_err(|e| KafkaError::topic(&self.topic, e))?;
+        }
+        self.consumer
+            .assign(&list)
+            .map_err(|e| KafkaError::topic(&self.topic, e))
+    }
+
+    /// The next thing, at the latest after `timeout`.
+    pub fn poll(&self, timeout: Duration) -> Polled<'_> {
+        match self.consumer.poll(timeout) {
+            None => Polled::Idle,
+            Some(Ok(message)) => Polled::Record(Record(message)),
+            Some(Err(error)) => match sort(&self.topic, error) {
+                PollError::Passing => Polled::Idle,
+                PollError::EndOfPartition(partition) => Polled::EndOfPartition(partition),
+                PollError::Real(error) => Polled::Failed(error),
+            },
+        }
+    }
+
+    /// The partition's first offset and its end (one past the last), asked of the broker.
+    ///
+    /// # Errors
+    /// No answer within `timeout`.
+    pub fn offsets(
+        &self,
+        partition: PartitionId,
+        timeout: Duration,
+    ) -> Result<(Offset, Offset), KafkaError> {
+        watermarks(&self.consumer, &self.topic, partition, timeout)
+    }
+}

@@ -1,0 +1,144 @@
+//! A topic's UUID (KIP-516), for which rdkafka has no safe call.
+
+#![allow(unsafe_code)]
+
+use rdkafka_sys as sys;
+use rtf_proto::TopicId;
+use std::ffi::{CStr, CString};
+use std::ptr;
+use std::time::Duration;
+
+/// What the broker says of a topic.
+pub(crate) enum Described {
+    /// It exists.
+    Topic {
+        /// Its UUID; zeros where the broker has none.
+        id: TopicId,
+        /// Number of partitions.
+        partitions: u32,
+    },
+    /// It does not.
+    Unknown,
+}
+
+/// Frees a C object when the scope ends, whichever way.
+struct Guard<T>(*mut T, unsafe extern "C" fn(*mut T));
+
+impl<T> Drop for Guard<T> {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: each guard is made from a pointer its own destructor accepts, and is its only owner.
+            unsafe { (self.1)(self.0) }
+        }
+    }
+}
+
+/// Asks the broker behind `client` about a topic. `client` must be a live `rd_kafka_t`.
+pub(crate) fn describe(
+    client: *mut sys::rd_kafka_t,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Described, String> {
+    let name = CString::new(topic).map_err(|e| e.to_string())?;
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: librdkafka's documented sequence for DescribeTopics; every object is guarded, and what is read from
+    // the result is read while its event lives.
+    unsafe {
+        let mut names = [name.as_ptr()];
+        let topics = Guard(
+            sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1),
+            sys::rd_kafka_TopicCollection_destroy,
+        );
+        let queue = Guard(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy);
+        let options = Guard(
+            sys::rd_kafka_AdminOptions_new(
+                client,
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            ),
+            sys::rd_kafka_AdminOptions_destroy,
+        );
+        let mut words = [0; 256];
+        sys::rd_kafka_AdminOptions_set_request_timeout(
+            options.0,
+            millis,
+            words.as_mut_ptr(),
+            words.len(),
+        );
+        sys::rd_kafka_DescribeTopics(client, topics.0, options.0, queue.0);
+        // The request's own time-out comes first; the second is for a client that cannot even send it.
+        let event = Guard(
+            sys::rd_kafka_queue_poll(queue.0, millis.saturating_add(1000)),
+            sys::rd_kafka_event_destroy,
+        );
+        if event.0.is_null() {
+            return Err("no answer in time".into());
+        }
+        if sys::rd_kafka_event_error(event.0) as i32 != 0 {
+            return Err(text(sys::rd_kafka_event_error_string(event.0)));
+        }
+        let mut count = 0;
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
+        let described = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if count != 1 {
+            return Err(format!("{count} topics described where one was asked for"));
+        }
+        read(*described)
+    }
+}
+
+/// # Safety
+/// `description` must be alive.
+unsafe fn read(description: *const sys::rd_kafka_TopicDescription_t) -> Result<Described, String> {
+    // SAFETY: accessors of a live description; the UUID is copied.
+    unsafe {
+        let error = sys::rd_kafka_TopicDescription_error(description);
+        match sys::rd_kafka_error_code(error) {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC => {
+                return Ok(Described::Unknown);
+            }
+            _ => return Err(text(sys::rd_kafka_error_string(error))),
+        }
+        let mut partitions = 0;
+        sys::rd_kafka_TopicDescription_partitions(description, &mut partitions);
+        let uuid = sys::rd_kafka_TopicDescription_topic_id(description);
+        let id = if uuid.is_null() {
+            TopicId::default()
+        } else {
+            topic_id(uuid)
+        };
+        Ok(Described::Topic {
+            id,
+            partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// # Safety
+/// `uuid` must be alive.
+unsafe fn topic_id(uuid: *const sys::rd_kafka_Uuid_t) -> TopicId {
+    // SAFETY: plain accessors.
+    let (most, least) = unsafe {
+        (
+            sys::rd_kafka_Uuid_most_significant_bits(uuid),
+            sys::rd_kafka_Uuid_least_significant_bits(uuid),
+        )
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&most.to_be_bytes());
+    bytes[8..].copy_from_slice(&least.to_be_bytes());
+    TopicId(bytes)
+}
+
+/// # Safety
+/// `text` must be null or a C string.
+unsafe fn text(text: *const std::ffi::c_char) -> String {
+    if ptr::eq(text, ptr::null()) {
+        return "no words".into();
+    }
+    // SAFETY: as demanded of the caller.
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
+}

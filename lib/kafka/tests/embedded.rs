@@ -1,0 +1,134 @@
+//! The clients against librdkafka's mock cluster: the same code the demonstration runs.
+
+use rtf_kafka::{
+    Appender, AppenderOptions, Cluster, Deliveries, Embedded, GroupEvents, GroupOptions,
+    GroupReader, Isolation, Polled, Sender, Start, Tail,
+};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[derive(Default)]
+struct Count(std::sync::Arc<AtomicU64>);
+
+impl Deliveries for Count {
+    fn delivered(&self, _: u64) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    fn unknown(&self, sequence: u64, words: &str) {
+        panic!("append {sequence} failed: {words}");
+    }
+}
+
+fn read(tail: &Tail, wanted: usize) -> Vec<(u32, u64, Vec<u8>)> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut records = Vec::new();
+    while records.len() < wanted && Instant::now() < deadline {
+        match tail.poll(Duration::from_millis(100)) {
+            Polled::Record(r) => records.push((
+                r.partition(),
+                r.offset(),
+                r.value().unwrap_or_default().to_vec(),
+            )),
+            Polled::Failed(error) => panic!("{error}"),
+            Polled::EndOfPartition(_) | Polled::Idle => {}
+        }
+    }
+    records
+}
+
+#[test]
+fn what_is_appended_is_read_from_the_offset_asked_for() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("log", 2).unwrap();
+    let settings = broker.settings();
+    let count = Count::default();
+    let delivered = count.0.clone();
+    let options = AppenderOptions {
+        topic: "log".into(),
+        linger: Duration::from_millis(1),
+        delivery_timeout: Duration::from_secs(10),
+        max_record_bytes: 1_000_000,
+        queue_bytes: 1 << 24,
+    };
+    let appender = Appender::open(&settings, &options, count).unwrap();
+    for n in 0..10u64 {
+        appender
+            .append(1, Some(b"key"), n.to_string().as_bytes(), n)
+            .unwrap();
+    }
+    appender.flush(Duration::from_secs(10));
+    assert_eq!(delivered.load(Ordering::SeqCst), 10);
+    let tail = Tail::open(
+        &settings,
+        "log",
+        &[(0, Start::Beginning), (1, Start::Offset(7))],
+        Isolation::ReadUncommitted,
+    )
+    .unwrap();
+    let expected: Vec<_> = (7..10u64)
+        .map(|n| (1, n, n.to_string().into_bytes()))
+        .collect();
+    assert_eq!(read(&tail, 3), expected);
+    assert_eq!(tail.offsets(1, Duration::from_secs(5)).unwrap(), (0, 10));
+}
+
+#[test]
+fn topics_are_described() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("deals", 3).unwrap();
+    let cluster = Cluster::connect(&broker.settings()).unwrap();
+    assert_eq!(cluster.topic("deals").unwrap().unwrap().partitions, 3);
+}
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl GroupEvents for Seen {
+    fn assigned(&self, partitions: &[u32]) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("assigned {}", partitions.len()));
+    }
+    fn revoked(&self, partitions: &[u32]) -> Vec<(u32, u64)> {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("revoked {}", partitions.len()));
+        partitions.iter().map(|p| (*p, 1)).collect()
+    }
+    fn lost(&self, _: &[u32]) {}
+}
+
+#[test]
+fn a_group_resumes_behind_what_was_committed_when_it_left() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("tweets", 1).unwrap();
+    let settings = broker.settings();
+    let sender = Sender::open(&settings).unwrap();
+    for n in 0..3u8 {
+        sender.send("tweets", Some(0), None, Some(&[n])).unwrap();
+    }
+    sender.flush(Duration::from_secs(10)).unwrap();
+    let options = GroupOptions {
+        topic: "tweets".into(),
+        group: "g".into(),
+        session_timeout: Duration::from_secs(6),
+        isolation: Isolation::ReadCommitted,
+        instance_id: None,
+    };
+    for expected in [0, 1] {
+        let reader = GroupReader::open(&settings, &options, Seen::default()).unwrap();
+        let begun = Instant::now();
+        let first = loop {
+            match reader.poll(Duration::from_millis(100)) {
+                Polled::Record(record) => break record.offset(),
+                Polled::Failed(error) => panic!("{error}"),
+                _ => assert!(begun.elapsed() < Duration::from_secs(20), "no record"),
+            }
+        };
+        assert_eq!(first, expected);
+        reader.close();
+    }
+}

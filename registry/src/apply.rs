@@ -1,0 +1,144 @@
+//! The decision: which record of an id wins. Pure: no clock, no I/O, no randomness, no setting that differs between
+//! replicas. Given the same records in the same order every replica decides alike.
+
+use rtf_proto::partitioner::partition_of;
+use rtf_proto::record::{Event, Stamp};
+use rtf_proto::{LogId, Offset, Outcome, PartitionId, Token};
+
+/// The record that decided an id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Winner {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its attempt chain.
+    pub token: Token,
+    /// How the event ended.
+    pub outcome: Outcome,
+}
+
+/// What is remembered of a partition's ids.
+pub trait Ids {
+    /// Why remembering can fail.
+    type Error;
+    /// The winner of an id, if it has one.
+    fn find(&self, id: &[u8]) -> Result<Option<Winner>, Self::Error>;
+    /// Remembers a winner; the id has none yet.
+    fn insert(&mut self, id: &[u8], winner: Winner);
+}
+
+/// One partition of one join log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The log.
+    pub log: LogId,
+    /// Its partition count.
+    pub partitions: u32,
+    /// This partition.
+    pub partition: PartitionId,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// The first of its id: its row is the row.
+    Won,
+    /// Another record was first.
+    Lost(Winner),
+    /// Written for another log, another partition count or another partition: it decides nothing, in no replica.
+    Misplaced,
+}
+
+/// Applies one record to what is remembered.
+///
+/// # Errors
+/// What `ids` could not answer; nothing was changed.
+pub fn apply<I: Ids>(
+    place: &Place,
+    ids: &mut I,
+    offset: Offset,
+    stamp: &Stamp,
+    event: &Event<'_>,
+) -> Result<Decision, I::Error> {
+    if !belongs(place, stamp, event.id) {
+        return Ok(Decision::Misplaced);
+    }
+    if let Some(winner) = ids.find(event.id)? {
+        return Ok(Decision::Lost(winner));
+    }
+    ids.insert(
+        event.id,
+        Winner {
+            offset,
+            token: event.token,
+            outcome: event.outcome,
+        },
+    );
+    Ok(Decision::Won)
+}
+
+fn belongs(place: &Place, stamp: &Stamp, id: &[u8]) -> bool {
+    stamp.log == place.log
+        && stamp.partitions == place.partitions
+        && partition_of(id, place.partitions) == place.partition
+        && !id.is_empty()
+        && id.len() <= rtf_proto::MAX_ID_BYTES
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rtf_proto::{Incarnation, TopicId};
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    /// The ten-line model: a map from id to the first that came.
+    #[derive(Default, Clone, PartialEq, Debug)]
+    pub struct Model(pub HashMap<Vec<u8>, Winner>);
+
+    impl Ids for Model {
+        type Error = Infallible;
+        fn find(&self, id: &[u8]) -> Result<Option<Winner>, Infallible> {
+            Ok(self.0.get(id).copied())
+        }
+        fn insert(&mut self, id: &[u8], winner: Winner) {
+            assert!(
+                self.0.insert(id.to_vec(), winner).is_none(),
+                "a winner is never replaced"
+            );
+        }
+    }
+
+    const LOG: LogId = TopicId([1; 16]);
+
+    proptest! {
+        /// Whatever is appended, by whomever, how often: the first well-placed record of an id wins and stays.
+        #[test]
+        fn the_first_record_of_an_id_wins(records in prop::collection::vec((0u8..20, any::<u64>(), 0u8..20), 0..200)) {
+            let place = Place { log: LOG, partitions: 3, partition: 1 };
+            let mut ids = Model::default();
+            let mut first: HashMap<String, u64> = HashMap::new();
+            for (offset, (id, token, kind)) in records.iter().enumerate() {
+                let offset = offset as u64 * 2;
+                let id = format!("id-{id}");
+                let stamp = Stamp {
+                    log: if *kind == 0 { TopicId([2; 16]) } else { LOG },
+                    partitions: if *kind == 1 { 4 } else { 3 },
+                    incarnation: Incarnation(7),
+                    sequence: offset,
+                };
+                let event = Event { id: id.as_bytes(), outcome: Outcome::Joined, token: Token(*token), source: (LOG, 0, 0), later_ts: 0, body: b"" };
+                let Ok(decision) = apply(&place, &mut ids, offset, &stamp, &event);
+                let well_placed = *kind > 1 && partition_of(id.as_bytes(), 3) == 1;
+                match first.get(&id) {
+                    _ if !well_placed => prop_assert_eq!(decision, Decision::Misplaced),
+                    None => {
+                        prop_assert_eq!(decision, Decision::Won);
+                        first.insert(id, offset);
+                    }
+                    Some(winner) => prop_assert!(matches!(decision, Decision::Lost(w) if w.offset == *winner)),
+                }
+            }
+        }
+    }
+}

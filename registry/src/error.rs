@@ -1,0 +1,102 @@
+//! Why a replica cannot go on.
+
+use rtf_kafka::KafkaError;
+use rtf_proto::record::DecodeError;
+use rtf_proto::{LogId, Offset, PartitionId};
+use std::path::PathBuf;
+
+/// A replica stops with one of these. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryFailure {
+    /// Kafka did not answer, or refused.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The topic's settings would lose or reorder what was decided.
+    #[error(
+        "join log `{topic}`: {setting} is `{found}`, it must be {wanted}; correct it with kafka-configs.sh --alter, then start again"
+    )]
+    TopicSetting {
+        /// The log's topic.
+        topic: String,
+        /// The setting.
+        setting: &'static str,
+        /// What the broker says.
+        found: String,
+        /// What is needed.
+        wanted: String,
+    },
+    /// The partition count differs from the configuration.
+    #[error(
+        "join log `{topic}` has {found} partitions, [registry].partitions says {wanted}; ids would move away from their winners, so correct the configuration"
+    )]
+    PartitionCount {
+        /// The log's topic.
+        topic: String,
+        /// What the broker says.
+        found: u32,
+        /// What the configuration says.
+        wanted: u32,
+    },
+    /// The data directory belongs to another log.
+    #[error(
+        "{} was written from join log {found}, but topic `{topic}` is log {wanted}: another join's directory, or the topic was \
+         made anew. Use another [registry].data, or delete the directory if the old log is gone for good",
+        path.display()
+    )]
+    OtherLog {
+        /// The directory.
+        path: PathBuf,
+        /// The log's topic.
+        topic: String,
+        /// The log named in the directory.
+        found: String,
+        /// The log there is.
+        wanted: LogId,
+    },
+    /// The log ends before what was applied, or says something else there.
+    #[error(
+        "join log `{topic}` partition {partition} was truncated or replaced: {words} at offset {offset}. Nothing is served from a log \
+         that forgot. If the loss is accepted, delete {} and start again: the registry is rebuilt from what the log still has",
+        path.display()
+    )]
+    Truncated {
+        /// The log's topic.
+        topic: String,
+        /// Partition of the log.
+        partition: PartitionId,
+        /// Where it differs.
+        offset: Offset,
+        /// How it differs.
+        words: String,
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A record of ours cannot be applied; every replica stops here alike.
+    #[error("join log `{topic}` partition {partition} offset {offset}: {source}")]
+    Poison {
+        /// The log's topic.
+        topic: String,
+        /// Partition of the log.
+        partition: PartitionId,
+        /// The record.
+        offset: Offset,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The data directory cannot be used.
+    #[error("{}: {words}", path.display())]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// What went wrong.
+        words: String,
+    },
+    /// A thread of the replica died.
+    #[error("the registry's {thread} stopped unexpectedly: {words}")]
+    Thread {
+        /// Which.
+        thread: &'static str,
+        /// Its last words.
+        words: String,
+    },
+}

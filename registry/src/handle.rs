@@ -1,0 +1,361 @@
+//! What other roles hold of a replica: the [`Registry`] port over its shared state.
+
+use crate::apply::{Ids, Winner};
+use crate::catch_up;
+use crate::memory::Memory;
+use crate::pending::Batch;
+use crate::recent::{Read, Recent};
+use crate::store::StoreError;
+use crate::writer::Writer;
+use async_trait::async_trait;
+use futures::stream::{self, StreamExt};
+use parking_lot::RwLock;
+use rtf_kafka::Settings;
+use rtf_proto::partitioner::partition_of;
+use rtf_proto::{
+    AcceptedBatch, AcceptedStream, LogId, LookupItem, Offset, PartitionId, Registration, Registry,
+    RegistryError, RegistryPartition, RegistryStatus, Resolved, Verdict,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// Appends that may wait for their record at once; beyond it calls are shed before anything is appended.
+const MAX_PENDING: usize = 65_536;
+/// After so long without an answer from the log the outcome counts as unknown.
+const REGISTER_WITHIN: Duration = Duration::from_secs(10);
+/// Hits looked up on the caller's own thread; more go to a thread that may block.
+const HITS_INLINE: usize = 16;
+/// Batches a catch-up may be ahead of its reader.
+const CATCH_UP_BATCHES: usize = 4;
+
+/// The state the halves of a replica share.
+pub struct Shared {
+    pub settings: Settings,
+    pub topic: String,
+    pub log: LogId,
+    pub partitions: u32,
+    pub data: PathBuf,
+    pub writer: Writer,
+    pub recent: Recent,
+    memories: Vec<RwLock<Memory>>,
+    ends: Vec<AtomicU64>,
+    ready: watch::Sender<bool>,
+    stopping: AtomicBool,
+    room: Semaphore,
+    catch_ups: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub fn new(
+        settings: Settings,
+        topic: String,
+        log: LogId,
+        data: PathBuf,
+        writer: Writer,
+        recent: Recent,
+        memories: Vec<Memory>,
+    ) -> Self {
+        Self {
+            settings,
+            topic,
+            log,
+            partitions: u32::try_from(memories.len()).expect("partitions were counted in 32 bits"),
+            data,
+            writer,
+            recent,
+            ends: memories.iter().map(|_| AtomicU64::new(0)).collect(),
+            memories: memories.into_iter().map(RwLock::new).collect(),
+            ready: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
+            room: Semaphore::new(MAX_PENDING),
+            catch_ups: Arc::new(Semaphore::new(catch_up::AT_ONCE)),
+        }
+    }
+
+    pub fn memory(&self, partition: PartitionId) -> &RwLock<Memory> {
+        &self.memories[partition as usize]
+    }
+
+    /// Every partition's barrier came back: what was in the log at the start is applied.
+    pub fn barriers_are_back(&self) {
+        self.ready
+            .send_if_modified(|ready| !std::mem::replace(ready, true));
+    }
+
+    pub fn watch_ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    pub fn heard_end(&self, partition: PartitionId, end: Offset) {
+        self.ends[partition as usize].store(end, Ordering::Relaxed);
+    }
+
+    /// Takes no new work from now on.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub fn ids(&self) -> u64 {
+        self.memories.iter().map(|memory| memory.read().ids()).sum()
+    }
+
+    /// First offset not yet applied.
+    pub fn applied(&self, partition: PartitionId) -> Offset {
+        *self.recent.watch(partition).borrow()
+    }
+
+    fn find(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, StoreError> {
+        let partition = partition_of(id, self.partitions);
+        Ok(self
+            .memory(partition)
+            .read()
+            .find(id)?
+            .map(|winner| (partition, winner)))
+    }
+
+    fn is_absent(&self, id: &[u8]) -> bool {
+        self.memory(partition_of(id, self.partitions))
+            .read()
+            .is_absent(id)
+    }
+}
+
+/// A replica, as its callers see it; cheap to clone.
+#[derive(Clone)]
+pub struct RegistryHandle(pub(crate) Arc<Shared>);
+
+/// One id's winner, with its partition.
+type Found = Option<(PartitionId, Winner)>;
+
+impl RegistryHandle {
+    fn is_serving(&self) -> Result<(), RegistryError> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err(RegistryError::Unavailable("it is stopping".into()));
+        }
+        if !*self.0.ready.borrow() {
+            return Err(RegistryError::Unavailable(
+                "it has not applied the log yet".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Looks ids up: nearly all absent ones in memory alone, the others where blocking is allowed if they are many.
+    async fn find_all(&self, ids: Vec<bytes::Bytes>) -> Result<Vec<Found>, RegistryError> {
+        let mut found = vec![None; ids.len()];
+        let hits: Vec<usize> = (0..ids.len())
+            .filter(|i| !self.0.is_absent(&ids[*i]))
+            .collect();
+        let shared = self.0.clone();
+        let count = hits.len();
+        let read = move || -> Result<Vec<(usize, Found)>, StoreError> {
+            hits.into_iter()
+                .map(|i| Ok((i, shared.find(&ids[i])?)))
+                .collect()
+        };
+        let winners = if count <= HITS_INLINE {
+            read()
+        } else {
+            tokio::task::spawn_blocking(read)
+                .await
+                .map_err(|e| RegistryError::Unavailable(e.to_string()))?
+        };
+        for (i, winner) in winners.map_err(|e| RegistryError::Unavailable(e.to_string()))? {
+            found[i] = winner;
+        }
+        Ok(found)
+    }
+}
+
+fn known_verdict(item: &Registration, winner: &Winner) -> Verdict {
+    if winner.token == item.token {
+        Verdict::Registered(winner.offset)
+    } else {
+        Verdict::AlreadyResolved(winner.offset)
+    }
+}
+
+fn count(verdicts: &[Verdict]) {
+    let mut counts = [0u64; 4];
+    for verdict in verdicts {
+        counts[match verdict {
+            Verdict::Registered(_) => 0,
+            Verdict::AlreadyResolved(_) => 1,
+            Verdict::TooOld => 2,
+            Verdict::TooLarge => 3,
+        }] += 1;
+    }
+    let names = ["registered", "already_resolved", "too_old", "too_large"];
+    for (name, count) in names
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+    {
+        metrics::counter!("rtf_registry_registered_total", "verdict" => name).increment(count);
+    }
+}
+
+#[async_trait]
+impl Registry for RegistryHandle {
+    async fn register(&self, items: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
+        self.is_serving()?;
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let permits = u32::try_from(items.len()).map_err(|_| RegistryError::Busy)?;
+        let _room = self
+            .0
+            .room
+            .try_acquire_many(permits)
+            .map_err(|_| RegistryError::Busy)?;
+        let known = self
+            .find_all(items.iter().map(|item| item.id.bytes().clone()).collect())
+            .await?;
+        let (batch, answers) = Batch::new(items.len());
+        let mut unknown = Vec::with_capacity(items.len());
+        for (index, (item, known)) in items.into_iter().zip(known).enumerate() {
+            match known {
+                // A hit is final; only a miss needs the log.
+                Some((_, winner)) => batch.give(index, known_verdict(&item, &winner)),
+                None => unknown.push((index, item)),
+            }
+        }
+        self.0.writer.append(unknown, &batch)?;
+        let verdicts = match tokio::time::timeout(REGISTER_WITHIN, answers).await {
+            Ok(Ok(verdicts)) => verdicts,
+            Ok(Err(_)) => return Err(RegistryError::Unavailable("the replica stopped".into())),
+            Err(_) => {
+                return Err(RegistryError::Unavailable(
+                    "the log did not answer in time; the outcome is unknown".into(),
+                ));
+            }
+        };
+        count(&verdicts);
+        Ok(verdicts)
+    }
+
+    async fn lookup(&self, items: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+        self.is_serving()?;
+        let found = self
+            .find_all(
+                items
+                    .into_iter()
+                    .map(|item| item.id.bytes().clone())
+                    .collect(),
+            )
+            .await?;
+        let resolved = |(partition, winner): (PartitionId, Winner)| Resolved {
+            partition,
+            offset: winner.offset,
+            outcome: winner.outcome,
+        };
+        Ok(found.into_iter().map(|found| found.map(resolved)).collect())
+    }
+
+    async fn tail(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+    ) -> Result<AcceptedStream, RegistryError> {
+        if partition >= self.0.partitions {
+            let words = format!("partition {partition} of {}", self.0.partitions);
+            return Err(RegistryError::Refused(format!("there is no {words}")));
+        }
+        if from > self.0.applied(partition) {
+            // Not an error: a reader may be ahead of a replica that is still catching up.
+            tracing::debug!(partition, from, "a reader is ahead of what is applied here");
+        }
+        let reader = Reader {
+            shared: self.0.clone(),
+            partition,
+            cursor: from,
+            catching_up: None,
+            ended: false,
+        };
+        Ok(stream::unfold(reader, Reader::step).boxed())
+    }
+
+    async fn status(&self) -> Result<RegistryStatus, RegistryError> {
+        let served = (0..self.0.partitions).map(|partition| {
+            let applied = self.0.applied(partition);
+            let end = self.0.ends[partition as usize]
+                .load(Ordering::Relaxed)
+                .max(applied);
+            let ids = self.0.memory(partition).read().ids();
+            RegistryPartition {
+                partition,
+                applied,
+                end,
+                ids,
+            }
+        });
+        Ok(RegistryStatus {
+            log: self.0.log,
+            partitions: self.0.partitions,
+            incarnation: self.0.writer.incarnation().0,
+            ready: *self.0.ready.borrow(),
+            served: served.collect(),
+        })
+    }
+}
+
+/// One reader of a partition's accepted records.
+struct Reader {
+    shared: Arc<Shared>,
+    partition: PartitionId,
+    cursor: Offset,
+    catching_up: Option<mpsc::Receiver<Result<AcceptedBatch, RegistryError>>>,
+    ended: bool,
+}
+
+impl Reader {
+    async fn step(mut self) -> Option<(Result<AcceptedBatch, RegistryError>, Self)> {
+        if self.ended {
+            return None;
+        }
+        let item = self.next().await;
+        match &item {
+            Ok(batch) => self.cursor = batch.next,
+            Err(_) => self.ended = true,
+        }
+        Some((item, self))
+    }
+
+    async fn next(&mut self) -> Result<AcceptedBatch, RegistryError> {
+        let mut changed = self.shared.recent.watch(self.partition);
+        loop {
+            if let Some(batches) = &mut self.catching_up {
+                match batches.recv().await {
+                    Some(batch) => return batch,
+                    None => self.catching_up = None,
+                }
+            }
+            changed.mark_unchanged();
+            match self.shared.recent.read(self.partition, self.cursor) {
+                Read::Batch(batch) => return Ok(batch),
+                Read::Behind(_) => self.catch_up().await?,
+                Read::Nothing => changed
+                    .changed()
+                    .await
+                    .map_err(|_| RegistryError::Unavailable("the replica stopped".into()))?,
+            }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), RegistryError> {
+        let permit = self.shared.catch_ups.clone().acquire_owned().await;
+        let permit =
+            permit.map_err(|_| RegistryError::Unavailable("the replica stopped".into()))?;
+        let (batches, receiver) = mpsc::channel(CATCH_UP_BATCHES);
+        let (shared, partition, from) = (self.shared.clone(), self.partition, self.cursor);
+        tokio::task::spawn_blocking(move || {
+            catch_up::run(&shared, partition, from, &batches);
+            drop(permit);
+        });
+        self.catching_up = Some(receiver);
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! The IdRegistry: who won (Photon §2, and §4 of the design).
+//!
+//! # Theory
+//!
+//! The join log is a Kafka topic. A record in it says "event X is resolved, and this is its row". The first record
+//! of an id in log order wins for ever, and nothing else decides anything: no leader, no lease, no clock.
+//! A replica appends, tails the same log, and answers a `Register` only when its own record (known by the incarnation
+//! of its producer and a sequence number) has come back through the tail and was applied. So every replica
+//! gives the same verdict, whatever was lost, doubled or late on the way.
+//!
+//! What a replica remembers is a view: ids in blocks in sled, together with the offset up to which the log was applied,
+//! in one atomic batch; and a table of fingerprints in memory. Wipe it, and the log rebuilds it.
+//!
+//! ```text
+//! register ─▶ writer ─▶ join log ─▶ tailer ─▶ apply ─▶ memory (index, uncommitted blocks) ─▶ sled
+//!     ▲                                         │
+//!     └───────── verdict ◀──────────────────────┤
+//!                                               └─▶ recent ─▶ Tail (publisher)
+//! ```
+
+mod apply;
+mod block;
+mod catch_up;
+mod error;
+mod handle;
+mod log_topic;
+mod memory;
+mod pending;
+mod recent;
+mod replica;
+mod service;
+mod store;
+mod tailer;
+mod writer;
+
+pub use error::RegistryFailure;
+pub use handle::RegistryHandle;
+pub use replica::{Options, Replica};
+pub use service::service;

@@ -1,0 +1,101 @@
+//! The join log's topic: made with the settings the protocol needs, and checked for them (RULES 6, 11).
+
+use crate::error::RegistryFailure;
+use rtf_kafka::{Cluster, TopicInfo};
+use std::time::Duration;
+
+/// Largest record of the log: a row of two records of a megabyte each fits with room to spare.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
+/// Buckets a horizon is cut into; the log keeps one more than twice the horizon.
+const BUCKETS: u32 = 12;
+
+/// What the log's topic must be.
+#[derive(Clone, Debug)]
+pub struct LogTopic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: u32,
+    /// Replication factor; `None`: 3 where there are 3 brokers.
+    pub replication: Option<i32>,
+    /// How long an id is remembered.
+    pub horizon: Duration,
+    /// Whether the broker can be asked for settings (the embedded one cannot).
+    pub verify: bool,
+}
+
+impl LogTopic {
+    /// Twice the horizon and a bucket.
+    pub fn retention(&self) -> Duration {
+        self.horizon * 2 + self.horizon / BUCKETS
+    }
+
+    /// Makes the topic unless it is there, and checks it. Blocking.
+    ///
+    /// # Errors
+    /// Kafka does not answer or refuses; the topic is not as it must be.
+    pub fn ensure(&self, cluster: &Cluster) -> Result<TopicInfo, RegistryFailure> {
+        let retention = self.retention().as_millis().to_string();
+        let max_bytes = MAX_RECORD_BYTES.to_string();
+        let config = [
+            ("cleanup.policy", "delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("unclean.leader.election.enable", "false"),
+            ("retention.bytes", "-1"),
+            ("retention.ms", retention.as_str()),
+            ("max.message.bytes", max_bytes.as_str()),
+        ];
+        let info = cluster.ensure_topic(&self.name, self.partitions, self.replication, &config)?;
+        if info.partitions != self.partitions {
+            return Err(RegistryFailure::PartitionCount {
+                topic: self.name.clone(),
+                found: info.partitions,
+                wanted: self.partitions,
+            });
+        }
+        if self.verify {
+            self.check(cluster)?;
+        }
+        Ok(info)
+    }
+
+    fn check(&self, cluster: &Cluster) -> Result<(), RegistryFailure> {
+        let config = cluster.topic_config(&self.name)?;
+        let found = |setting: &str| config.get(setting).cloned().unwrap_or_default();
+        for (setting, wanted) in [
+            ("cleanup.policy", "delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("unclean.leader.election.enable", "false"),
+            ("retention.bytes", "-1"),
+        ] {
+            if found(setting) != wanted {
+                return Err(self.deviation(setting, found(setting), format!("`{wanted}`")));
+            }
+        }
+        let retention: i128 = found("retention.ms").parse().unwrap_or(0);
+        let needed = self.retention().as_millis() as i128;
+        if retention >= 0 && retention < needed {
+            let wanted =
+                format!("at least {needed} (twice [registry].horizon and a bucket), or -1");
+            return Err(self.deviation("retention.ms", retention.to_string(), wanted));
+        }
+        let bytes: usize = found("max.message.bytes").parse().unwrap_or(0);
+        if bytes < MAX_RECORD_BYTES {
+            return Err(self.deviation(
+                "max.message.bytes",
+                bytes.to_string(),
+                format!("at least {MAX_RECORD_BYTES}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn deviation(&self, setting: &'static str, found: String, wanted: String) -> RegistryFailure {
+        RegistryFailure::TopicSetting {
+            topic: self.name.clone(),
+            setting,
+            found,
+            wanted,
+        }
+    }
+}

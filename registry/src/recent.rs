@@ -1,0 +1,176 @@
+//! The newest accepted records of each partition, in memory, for whoever carries them on. Knows no Kafka.
+//!
+//! A reader that keeps up never asks Kafka for what the registry has just read; one that falls behind the ring catches up
+//! elsewhere. A slow reader holds nothing up: the ring forgets, the log does not.
+
+use parking_lot::Mutex;
+use rtf_proto::{Accepted, AcceptedBatch, Offset, PartitionId};
+use std::collections::VecDeque;
+use tokio::sync::watch;
+
+/// Bytes of rows kept over all partitions.
+const RING_BYTES: usize = 32 << 20;
+/// Records and bytes handed out at once, about.
+pub const BATCH_RECORDS: usize = 500;
+pub const BATCH_BYTES: usize = 900 * 1024;
+
+struct Ring {
+    records: VecDeque<Accepted>,
+    bytes: usize,
+    /// Every accepted record from here on is in the ring.
+    start: Offset,
+    /// One past the last record applied.
+    next: Offset,
+}
+
+/// What there is for a reader at some offset.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Read {
+    /// These.
+    Batch(AcceptedBatch),
+    /// Nothing new.
+    Nothing,
+    /// The ring begins later, here.
+    Behind(Offset),
+}
+
+/// One ring per partition.
+pub struct Recent {
+    rings: Vec<(Mutex<Ring>, watch::Sender<Offset>)>,
+    ring_bytes: usize,
+}
+
+impl Recent {
+    /// Empty rings, each at its partition's next offset.
+    pub fn new(next: impl ExactSizeIterator<Item = Offset>) -> Self {
+        let ring_bytes = RING_BYTES / next.len().max(1);
+        let ring = |next| Ring {
+            records: VecDeque::new(),
+            bytes: 0,
+            start: next,
+            next,
+        };
+        Self {
+            rings: next
+                .map(|next| (Mutex::new(ring(next)), watch::Sender::new(next)))
+                .collect(),
+            ring_bytes,
+        }
+    }
+
+    /// Adds what was accepted up to `next`, and wakes readers.
+    pub fn push(
+        &self,
+        partition: PartitionId,
+        records: impl IntoIterator<Item = Accepted>,
+        next: Offset,
+    ) {
+        let (ring, changed) = &self.rings[partition as usize];
+        {
+            let mut ring = ring.lock();
+            for record in records {
+                ring.bytes += record.body.len();
+                ring.records.push_back(record);
+            }
+            ring.next = next;
+            while ring.bytes > self.ring_bytes {
+                let Some(oldest) = ring.records.pop_front() else {
+                    break;
+                };
+                ring.bytes -= oldest.body.len();
+                ring.start = oldest.offset + 1;
+            }
+        }
+        changed.send_replace(next);
+    }
+
+    /// Tells when there is more.
+    pub fn watch(&self, partition: PartitionId) -> watch::Receiver<Offset> {
+        self.rings[partition as usize].1.subscribe()
+    }
+
+    /// Where the ring begins.
+    pub fn start(&self, partition: PartitionId) -> Offset {
+        self.rings[partition as usize].0.lock().start
+    }
+
+    /// What comes from `from` on.
+    pub fn read(&self, partition: PartitionId, from: Offset) -> Read {
+        let ring = self.rings[partition as usize].0.lock();
+        if from < ring.start {
+            return Read::Behind(ring.start);
+        }
+        if from >= ring.next {
+            return Read::Nothing;
+        }
+        let first = ring.records.partition_point(|record| record.offset < from);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for record in ring.records.iter().skip(first) {
+            if records.len() == BATCH_RECORDS
+                || (bytes + record.body.len() > BATCH_BYTES && !records.is_empty())
+            {
+                let next = record.offset;
+                return Read::Batch(AcceptedBatch { records, next });
+            }
+            bytes += record.body.len();
+            records.push(record.clone());
+        }
+        Read::Batch(AcceptedBatch {
+            records,
+            next: ring.next,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rtf_proto::Outcome;
+
+    fn accepted(offset: Offset, size: usize) -> Accepted {
+        Accepted {
+            offset,
+            log_ts: 0,
+            later_ts: 0,
+            outcome: Outcome::Joined,
+            body: vec![0; size].into(),
+        }
+    }
+
+    proptest! {
+        /// A reader gets every accepted record once and in order, or is told that it is behind.
+        #[test]
+        fn nothing_is_skipped(pushes in prop::collection::vec((prop::collection::vec((1u64..4, 0usize..3_000_000), 0..20), 1u64..5), 1..20), start in 0u64..10) {
+            let recent = Recent::new([start].into_iter());
+            let (mut all, mut next, mut cursor, mut got) = (Vec::new(), start, start, Vec::new());
+            for (records, gap) in pushes {
+                let mut batch = Vec::new();
+                for (step, size) in records {
+                    next += step;
+                    batch.push(accepted(next - 1, size));
+                    all.push(next - 1);
+                }
+                next += gap;
+                recent.push(0, batch, next);
+                loop {
+                    match recent.read(0, cursor) {
+                        Read::Batch(batch) => {
+                            got.extend(batch.records.iter().map(|r| r.offset));
+                            prop_assert!(batch.next > cursor);
+                            cursor = batch.next;
+                        }
+                        Read::Nothing => break,
+                        Read::Behind(at) => {
+                            prop_assert!(at > cursor);
+                            got.extend(all.iter().filter(|o| **o >= cursor && **o < at));
+                            cursor = at;
+                        }
+                    }
+                }
+                prop_assert_eq!(cursor, next);
+                prop_assert_eq!(&got, &all);
+            }
+        }
+    }
+}

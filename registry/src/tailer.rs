@@ -1,0 +1,383 @@
+//! The loop that reads the join log and applies it, on a thread of its own (RULE 13).
+
+use crate::apply::{Decision, Place, apply};
+use crate::error::RegistryFailure;
+use crate::handle::Shared;
+use crate::memory::Memory;
+use crate::pending::Slot;
+use crate::store::{Applied, PartitionCommit, Store, StoreError};
+use bytes::{Bytes, BytesMut};
+use rtf_kafka::{Isolation, Polled, Record, Start, Tail};
+use rtf_proto::record::{Content, DecodeError, Event, Stamp, decode};
+use rtf_proto::{Accepted, Offset, Verdict};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Records applied before what they changed is handed on.
+const CYCLE_RECORDS: usize = 1024;
+/// Nothing to read: look again after this.
+const POLL: Duration = Duration::from_millis(20);
+/// New ids that are committed at once, about; sled wants batches of a few thousand entries at the most (RULE 19).
+const COMMIT_IDS: usize = 2048;
+/// At the latest after this what was applied is committed.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
+const QUESTION: Duration = Duration::from_secs(10);
+
+/// One partition as the tailer sees it.
+struct Partition {
+    place: Place,
+    applied: Applied,
+    /// The last record applied in an earlier life; it must be met again before anything new is applied.
+    anchor: Option<(Offset, u32)>,
+    dirty: bool,
+    accepted: Vec<(Accepted, Range<usize>)>,
+    moved: bool,
+}
+
+/// The reading half of a replica.
+pub struct Tailer {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    tail: Tail,
+    partitions: Vec<Partition>,
+    /// Bodies of this cycle's accepted records, one after the other.
+    bodies: BytesMut,
+    uncommitted: usize,
+    last_commit: Instant,
+    barriers: HashSet<u32>,
+}
+
+impl Tailer {
+    /// Opens the tail where the store says that it was left, after checking that the log still has that place. Blocking.
+    ///
+    /// # Errors
+    /// A log that forgot what was applied, or no answer.
+    pub fn open(
+        shared: Arc<Shared>,
+        store: Arc<Store>,
+        applied: Vec<Applied>,
+    ) -> Result<Self, RegistryFailure> {
+        let tail = Tail::open(
+            &shared.settings,
+            &shared.topic,
+            &[],
+            Isolation::ReadUncommitted,
+        )?;
+        let mut partitions = Vec::with_capacity(applied.len());
+        let mut positions = Vec::with_capacity(applied.len());
+        for (partition, applied) in (0u32..).zip(applied) {
+            let (first, end) = tail.offsets(partition, QUESTION)?;
+            let (start, anchor) = entry_point(&shared, partition, applied, first, end)?;
+            positions.push((partition, start));
+            let place = Place {
+                log: shared.log,
+                partitions: shared.partitions,
+                partition,
+            };
+            partitions.push(Partition {
+                place,
+                applied,
+                anchor,
+                dirty: false,
+                accepted: Vec::new(),
+                moved: false,
+            });
+        }
+        tail.assign(&positions)?;
+        Ok(Self {
+            barriers: (0..shared.partitions).collect(),
+            shared,
+            store,
+            tail,
+            partitions,
+            bodies: BytesMut::new(),
+            uncommitted: 0,
+            last_commit: Instant::now(),
+        })
+    }
+
+    /// Applies the log until told to stop; what was applied is then on disk.
+    ///
+    /// # Errors
+    /// A log or a database that cannot be gone on with.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
+        while !stop.is_cancelled() {
+            self.cycle()?;
+            self.hand_on();
+            if self.uncommitted >= COMMIT_IDS || self.last_commit.elapsed() >= COMMIT_EVERY {
+                self.commit()?;
+            }
+        }
+        self.commit()?;
+        self.store.sync().map_err(|e| self.data_error(&e))
+    }
+
+    fn cycle(&mut self) -> Result<(), RegistryFailure> {
+        let mut wait = POLL;
+        for _ in 0..CYCLE_RECORDS {
+            // The tail is borrowed by the record: taken out for the moment, so that `self` can change.
+            let polled = self.tail.poll(wait);
+            match polled {
+                Polled::Record(record) => {
+                    let shared = self.shared.clone();
+                    Applying {
+                        shared: &shared,
+                        partition: &mut self.partitions[record.partition() as usize],
+                        bodies: &mut self.bodies,
+                        uncommitted: &mut self.uncommitted,
+                        barriers: &mut self.barriers,
+                    }
+                    .record(&record)?;
+                }
+                Polled::EndOfPartition(_) => {}
+                Polled::Idle => break,
+                Polled::Failed(error) => return Err(error.into()),
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// Gives this cycle's accepted records to their readers.
+    fn hand_on(&mut self) {
+        let bodies: Bytes = self.bodies.split().freeze();
+        for partition in &mut self.partitions {
+            if !std::mem::take(&mut partition.moved) {
+                continue;
+            }
+            let records = partition.accepted.drain(..).map(|(mut record, range)| {
+                record.body = bodies.slice(range);
+                record
+            });
+            self.shared
+                .recent
+                .push(partition.place.partition, records, partition.applied.next);
+        }
+        if self.barriers.is_empty() {
+            self.shared.barriers_are_back();
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), RegistryFailure> {
+        self.last_commit = Instant::now();
+        self.uncommitted = 0;
+        if !self.partitions.iter().any(|partition| partition.dirty) {
+            return Ok(());
+        }
+        {
+            // Only this thread changes a memory, so what is read here is what is marked below.
+            let dirty = || self.partitions.iter().filter(|partition| partition.dirty);
+            let memories: Vec<_> = dirty()
+                .map(|p| self.shared.memory(p.place.partition).read())
+                .collect();
+            let commits: Vec<_> = dirty()
+                .zip(&memories)
+                .map(|(partition, memory)| commit_of(partition, memory))
+                .collect();
+            self.store
+                .commit(&commits)
+                .map_err(|e| self.data_error(&e))?;
+        }
+        for partition in self
+            .partitions
+            .iter_mut()
+            .filter(|partition| partition.dirty)
+        {
+            partition.dirty = false;
+            self.shared
+                .memory(partition.place.partition)
+                .write()
+                .committed();
+        }
+        Ok(())
+    }
+
+    fn data_error(&self, error: &StoreError) -> RegistryFailure {
+        RegistryFailure::Data {
+            path: self.shared.data.clone(),
+            words: error.to_string(),
+        }
+    }
+}
+
+fn commit_of<'a>(partition: &'a Partition, memory: &'a Memory) -> PartitionCommit<'a> {
+    PartitionCommit {
+        place: &partition.place,
+        applied: partition.applied,
+        blocks: memory.uncommitted().collect(),
+    }
+}
+
+/// Where reading begins: at the anchor if the log still has it, so that it is compared.
+fn entry_point(
+    shared: &Shared,
+    partition: u32,
+    applied: Applied,
+    first: Offset,
+    end: Offset,
+) -> Result<(Start, Option<(Offset, u32)>), RegistryFailure> {
+    let truncated = |words: String| RegistryFailure::Truncated {
+        topic: shared.topic.clone(),
+        partition,
+        offset: applied.next,
+        words,
+        path: shared.data.clone(),
+    };
+    if applied.next == 0 {
+        return Ok((Start::Beginning, None));
+    }
+    if applied.next > end {
+        return Err(truncated(format!(
+            "it ends at {end}, but was applied further"
+        )));
+    }
+    if applied.next < first {
+        return Err(truncated(format!(
+            "it begins at {first}, behind what was applied"
+        )));
+    }
+    match applied.anchor {
+        Some(anchor) if anchor.0 >= first => Ok((Start::Offset(anchor.0), Some(anchor))),
+        _ => Ok((Start::Offset(applied.next), None)),
+    }
+}
+
+/// One record being applied.
+struct Applying<'a> {
+    shared: &'a Shared,
+    partition: &'a mut Partition,
+    bodies: &'a mut BytesMut,
+    uncommitted: &'a mut usize,
+    barriers: &'a mut HashSet<u32>,
+}
+
+impl Applying<'_> {
+    fn record(mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
+        let offset = record.offset();
+        let hash = crc32fast::hash(record.value().unwrap_or_default());
+        if let Some(anchor) = self.partition.anchor.take() {
+            self.check_anchor(anchor, offset, hash)?;
+        }
+        if offset < self.partition.applied.next {
+            return Ok(());
+        }
+        match decode(record.key(), record.value()) {
+            Ok(decoded) => match decoded.content {
+                Content::Event(event) => self.event(record, &decoded.stamp, &event)?,
+                Content::Barrier => self.barrier(&decoded.stamp),
+            },
+            Err(DecodeError::Foreign) => {
+                metrics::counter!("rtf_registry_foreign_records_total").increment(1)
+            }
+            Err(source) => {
+                let (topic, partition) =
+                    (self.shared.topic.clone(), self.partition.place.partition);
+                return Err(RegistryFailure::Poison {
+                    topic,
+                    partition,
+                    offset,
+                    source,
+                });
+            }
+        }
+        self.partition.applied = Applied {
+            next: offset + 1,
+            anchor: Some((offset, hash)),
+        };
+        self.partition.dirty = true;
+        self.partition.moved = true;
+        Ok(())
+    }
+
+    fn check_anchor(
+        &self,
+        anchor: (Offset, u32),
+        offset: Offset,
+        hash: u32,
+    ) -> Result<(), RegistryFailure> {
+        if (offset, hash) == anchor {
+            return Ok(());
+        }
+        Err(RegistryFailure::Truncated {
+            topic: self.shared.topic.clone(),
+            partition: self.partition.place.partition,
+            offset: anchor.0,
+            words: "another record stands where the last applied one stood".into(),
+            path: self.shared.data.clone(),
+        })
+    }
+
+    fn event(
+        &mut self,
+        record: &Record<'_>,
+        stamp: &Stamp,
+        event: &Event<'_>,
+    ) -> Result<(), RegistryFailure> {
+        let offset = record.offset();
+        let decision = {
+            let mut memory = self.shared.memory(self.partition.place.partition).write();
+            apply(&self.partition.place, &mut *memory, offset, stamp, event)
+        };
+        let decision = decision.map_err(|e| RegistryFailure::Data {
+            path: self.shared.data.clone(),
+            words: e.to_string(),
+        })?;
+        match decision {
+            Decision::Won => self.accept(record, event),
+            Decision::Lost(_) => {}
+            Decision::Misplaced => {
+                metrics::counter!("rtf_registry_misplaced_records_total").increment(1)
+            }
+        }
+        if let Some(Slot::Event { item, batch, index }) = self
+            .shared
+            .writer
+            .came_back(stamp.incarnation, stamp.sequence)
+        {
+            match decision {
+                Decision::Won => batch.give(index, Verdict::Registered(offset)),
+                // The chain's own earlier record was first: that is success.
+                Decision::Lost(winner) if winner.token == item.token => {
+                    batch.give(index, Verdict::Registered(winner.offset));
+                }
+                Decision::Lost(winner) => {
+                    batch.give(index, Verdict::AlreadyResolved(winner.offset))
+                }
+                // Our own record in the wrong place: the caller's deadline answers, as nothing is known.
+                Decision::Misplaced => {
+                    tracing::error!(id = ?item.id, offset, "a record of ours is misplaced")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, record: &Record<'_>, event: &Event<'_>) {
+        *self.uncommitted += 1;
+        let begin = self.bodies.len();
+        self.bodies.extend_from_slice(event.body);
+        let accepted = Accepted {
+            offset: record.offset(),
+            log_ts: record.timestamp_ms(),
+            later_ts: event.later_ts,
+            outcome: event.outcome,
+            body: Bytes::new(),
+        };
+        self.partition
+            .accepted
+            .push((accepted, begin..self.bodies.len()));
+    }
+
+    fn barrier(&mut self, stamp: &Stamp) {
+        if let Some(Slot::Barrier(partition)) = self
+            .shared
+            .writer
+            .came_back(stamp.incarnation, stamp.sequence)
+        {
+            self.barriers.remove(&partition);
+        }
+    }
+}

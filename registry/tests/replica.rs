@@ -1,0 +1,229 @@
+//! Replicas over librdkafka's mock cluster: verdicts, restarts, rebuilds and readers. Guarantees are claimed by the
+//! end-to-end tests on a real broker; these are quick.
+
+use futures::StreamExt;
+use rtf_kafka::{Embedded, Settings};
+use rtf_proto::{
+    EventId, LookupItem, Outcome, Registration, Registry, RegistryError, Source, Token, TopicId,
+    Verdict,
+};
+use rtf_registry::{Options, RegistryFailure, RegistryHandle, Replica};
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+struct Running {
+    handle: RegistryHandle,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), RegistryFailure>>,
+}
+
+async fn start(settings: &Settings, data: &Path) -> Running {
+    let options = Options {
+        topic: "t.joins".into(),
+        partitions: 3,
+        replication: None,
+        horizon: Duration::from_secs(3600),
+        data: data.into(),
+    };
+    let settings = settings.clone();
+    let replica = tokio::task::spawn_blocking(move || Replica::open(&options, &settings))
+        .await
+        .unwrap()
+        .unwrap();
+    let (handle, stop) = (replica.handle(), CancellationToken::new());
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(replica.run(
+        move || ready.send(()).expect("the test waits"),
+        stop.clone(),
+    ));
+    tokio::time::timeout(Duration::from_secs(30), is_ready)
+        .await
+        .unwrap()
+        .unwrap();
+    Running { handle, stop, task }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(30), self.task)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+}
+
+fn item(id: &str, token: u64) -> Registration {
+    let source = Source {
+        topic: "tweets".into(),
+        topic_id: TopicId([1; 16]),
+        partition: 0,
+        offset: token,
+    };
+    Registration {
+        id: EventId::from(id),
+        outcome: Outcome::Joined,
+        source,
+        token: Token(token),
+        later_ts: 5,
+        body: format!("row of {id} by {token}").into(),
+    }
+}
+
+fn offset(verdict: &Verdict) -> u64 {
+    match verdict {
+        Verdict::Registered(offset) | Verdict::AlreadyResolved(offset) => *offset,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything accepted in all partitions, once `wanted` came.
+async fn tail(handle: &RegistryHandle, wanted: usize) -> Vec<String> {
+    let streams = futures::future::try_join_all((0..3).map(|p| handle.tail(p, 0)))
+        .await
+        .unwrap();
+    let mut all = futures::stream::select_all(streams);
+    let mut rows = Vec::new();
+    while rows.len() < wanted {
+        let batch = tokio::time::timeout(Duration::from_secs(20), all.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        rows.extend(
+            batch
+                .records
+                .iter()
+                .map(|r| String::from_utf8(r.body.to_vec()).unwrap()),
+        );
+    }
+    rows.sort();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_wins_and_its_own_token_is_success() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 3).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let registry = start(&broker.settings(), data.path()).await;
+    let first = registry
+        .handle
+        .register(vec![item("a", 1), item("a", 2), item("b", 3)])
+        .await
+        .unwrap();
+    let Verdict::Registered(winner) = first[0] else {
+        panic!("{first:?}")
+    };
+    assert_eq!(first[1], Verdict::AlreadyResolved(winner));
+    assert!(matches!(first[2], Verdict::Registered(_)));
+    let again = registry
+        .handle
+        .register(vec![item("a", 1), item("a", 9)])
+        .await
+        .unwrap();
+    assert_eq!(
+        again,
+        [
+            Verdict::Registered(winner),
+            Verdict::AlreadyResolved(winner)
+        ]
+    );
+    let lookup = |id: &str| LookupItem {
+        id: EventId::from(id),
+        source: item(id, 0).source,
+    };
+    let found = registry
+        .handle
+        .lookup(vec![lookup("a"), lookup("nobody")])
+        .await
+        .unwrap();
+    assert_eq!(found[0].map(|f| f.offset), Some(winner));
+    assert_eq!(found[1], None);
+    assert_eq!(
+        tail(&registry.handle, 2).await,
+        ["row of a by 1", "row of b by 3"]
+    );
+    registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_remembers_rebuilds_and_agrees_with_another() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 3).unwrap();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let items = |token: u64| {
+        (0..500)
+            .map(|n| item(&format!("id-{n}"), token * 1000 + n))
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (
+        start(&broker.settings(), one.path()).await,
+        start(&broker.settings(), two.path()).await,
+    );
+    let (a, b) = tokio::join!(
+        first.handle.register(items(1)),
+        second.handle.register(items(2))
+    );
+    let (a, b) = (a.unwrap(), b.unwrap());
+    for (a, b) in a.iter().zip(&b) {
+        assert_eq!(offset(a), offset(b), "both name the same winner");
+        assert_ne!(
+            matches!(a, Verdict::Registered(_)),
+            matches!(b, Verdict::Registered(_)),
+            "one of them won"
+        );
+    }
+    let rows = tail(&first.handle, 500).await;
+    assert_eq!(rows, tail(&second.handle, 500).await);
+    second.stop().await;
+    first.stop().await;
+    // Reopened: what was remembered, from disk.
+    let first = start(&broker.settings(), one.path()).await;
+    let known = first.handle.register(items(3)).await.unwrap();
+    assert!(
+        known
+            .iter()
+            .zip(&a)
+            .all(|(known, a)| *known == Verdict::AlreadyResolved(offset(a)))
+    );
+    // A reader that begins at 0 is carried through Kafka to the recent records.
+    assert_eq!(rows, tail(&first.handle, 500).await);
+    first.stop().await;
+    // From nothing: what was remembered, from the log.
+    std::fs::remove_dir_all(one.path()).unwrap();
+    let first = start(&broker.settings(), one.path()).await;
+    let known = first.handle.register(items(4)).await.unwrap();
+    assert!(
+        known
+            .iter()
+            .zip(&a)
+            .all(|(known, a)| *known == Verdict::AlreadyResolved(offset(a)))
+    );
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_fit_is_told_and_the_rest_goes_on() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 3).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let registry = start(&broker.settings(), data.path()).await;
+    let mut large = item("large", 1);
+    large.body = vec![b'x'; 9 << 20].into();
+    let verdicts = registry
+        .handle
+        .register(vec![large, item("small", 2)])
+        .await
+        .unwrap();
+    assert_eq!(verdicts[0], Verdict::TooLarge);
+    assert!(matches!(verdicts[1], Verdict::Registered(_)));
+    assert!(matches!(
+        registry.handle.tail(7, 0).await,
+        Err(RegistryError::Refused(_))
+    ));
+    registry.stop().await;
+}
