@@ -1,0 +1,18 @@
+//! The one TOML: its keys, defaults, meanings and errors. Knows no role.
+//!
+//! The defaults stand in one annotated document, `defaults.toml`, which is also what `rtf config print` prints.
+
+mod check;
+mod error;
+mod load;
+mod model;
+mod print;
+mod units;
+
+pub use check::{Problem, Severity};
+pub use error::ConfigError;
+pub use model::{
+    Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Match, Order,
+    Policy, Primary, Publisher, Redis, Registry, Unmatched, Wait, Web,
+};
+pub use units::{Size, Span};

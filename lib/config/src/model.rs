@@ -1,0 +1,294 @@
+//! The typed configuration. What each key means stands in `defaults.toml`, once.
+
+use crate::units::{Size, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// All of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[kafka]`
+    pub kafka: Kafka,
+    /// `[join]`
+    pub join: Join,
+    /// `[registry]`
+    pub registry: Registry,
+    /// `[joiner]`
+    pub joiner: Joiner,
+    /// `[dispatcher]`
+    pub dispatcher: Dispatcher,
+    /// `[publisher]`
+    pub publisher: Publisher,
+    /// `[redis]`
+    pub redis: Redis,
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[web]`
+    pub web: Web,
+}
+
+/// `[kafka]`
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Kafka {
+    pub bootstrap: String,
+    #[serde(deserialize_with = "crate::units::texts")]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// `[join]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Join {
+    #[serde(deserialize_with = "crate::units::text")]
+    pub name: String,
+    pub foreign: Foreign,
+    pub primary: Primary,
+    pub r#match: Match,
+    pub wait: Wait,
+}
+
+/// `[join.foreign]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Foreign {
+    pub topic: String,
+    pub id: Vec<String>,
+    pub key: Vec<String>,
+    pub time: String,
+    pub trim: bool,
+    pub fold_case: bool,
+}
+
+/// `[join.primary]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Primary {
+    pub topic: String,
+    pub id: Vec<String>,
+    pub key: Vec<String>,
+    pub time: String,
+    pub expires: String,
+    pub trim: bool,
+    pub fold_case: bool,
+}
+
+/// `join.match.policy`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Policy {
+    First,
+    Latest,
+    Best,
+    All,
+}
+
+/// `join.match.order`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Order {
+    Asc,
+    Desc,
+}
+
+/// `[join.match]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Match {
+    pub policy: Policy,
+    pub order_by: String,
+    pub order: Order,
+    pub limit: usize,
+}
+
+/// `join.wait.unmatched`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Unmatched {
+    DeadLetter,
+    Emit,
+}
+
+/// `[join.wait]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Wait {
+    pub max: Span,
+    pub unmatched: Unmatched,
+    pub retry_initial: Span,
+    pub retry_max: Span,
+    pub max_events: usize,
+    pub max_bytes: Size,
+}
+
+/// `[registry]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Registry {
+    pub partitions: u32,
+    pub replication: u16,
+    pub horizon: Span,
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+}
+
+/// `[joiner]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Joiner {
+    pub data: PathBuf,
+    pub memory: Size,
+    pub listen: SocketAddr,
+}
+
+/// `dispatcher.isolation`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Isolation {
+    ReadCommitted,
+    ReadUncommitted,
+}
+
+/// `[dispatcher]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Dispatcher {
+    pub group: String,
+    pub instance_id: String,
+    pub session_timeout: Span,
+    pub isolation: Isolation,
+    pub batch: usize,
+    pub in_flight: usize,
+    pub listen: SocketAddr,
+}
+
+/// `[publisher]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Publisher {
+    pub batch_rows: usize,
+    pub batch_bytes: Size,
+    pub listen: SocketAddr,
+}
+
+/// `[redis]`
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Redis {
+    pub url: String,
+    pub max_rows: u64,
+    pub timeout: Span,
+}
+
+/// `[cluster]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Cluster {
+    pub registries: Vec<String>,
+    pub joiners: Vec<String>,
+}
+
+/// `[web]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Web {
+    pub listen: SocketAddr,
+    pub title: String,
+    pub columns: Vec<Column>,
+}
+
+/// One of `web.columns`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Column {
+    pub title: String,
+    pub value: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub align: Option<String>,
+    /// Pointers of smaller text beneath the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+impl Registry {
+    /// Where health and metrics are served.
+    pub fn http(&self) -> SocketAddr {
+        http_beside(self.listen)
+    }
+}
+impl Joiner {
+    /// Where health and metrics are served.
+    pub fn http(&self) -> SocketAddr {
+        http_beside(self.listen)
+    }
+}
+impl Dispatcher {
+    /// Where health and metrics are served.
+    pub fn http(&self) -> SocketAddr {
+        http_beside(self.listen)
+    }
+}
+impl Publisher {
+    /// Where health and metrics are served.
+    pub fn http(&self) -> SocketAddr {
+        http_beside(self.listen)
+    }
+}
+
+/// The gRPC port + 100; a port that the system chooses stays one.
+fn http_beside(grpc: SocketAddr) -> SocketAddr {
+    let port = if grpc.port() == 0 {
+        0
+    } else {
+        grpc.port().saturating_add(100)
+    };
+    SocketAddr::new(grpc.ip(), port)
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mask = |(key, value): (&String, &String)| {
+            (key.clone(), crate::print::masked_property(key, value))
+        };
+        let properties: BTreeMap<_, _> = self.properties.iter().map(mask).collect();
+        f.debug_struct("Kafka")
+            .field("bootstrap", &self.bootstrap)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = crate::print::masked_url(&self.url);
+        f.debug_struct("Redis")
+            .field("url", &url)
+            .field("max_rows", &self.max_rows)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}

@@ -1,0 +1,13 @@
+//! How a role starts, reports, waits and stops. Does not know what any role does.
+
+pub mod grpc;
+pub mod http;
+pub mod listen;
+pub mod logging;
+pub mod metrics;
+mod readiness;
+pub mod shutdown;
+mod supervisor;
+
+pub use readiness::{Component, Readiness};
+pub use supervisor::Supervisor;
