@@ -1,0 +1,71 @@
+//! Why a joiner cannot go on. Each says what to do about it.
+
+use rtf_json::PointerError;
+use rtf_kafka::KafkaError;
+use rtf_proto::{Offset, PartitionId};
+
+/// A role that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinerFailure {
+    /// A JSON pointer of the configuration.
+    #[error("[join.primary]: {0}")]
+    Pointer(#[from] PointerError),
+    /// Kafka refused, or its client broke.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// There is nothing to read.
+    #[error(
+        "topic `{topic}` does not exist on {bootstrap}; create it or correct [join.primary].topic"
+    )]
+    TopicMissing {
+        /// The primary topic.
+        topic: String,
+        /// Where it was looked for.
+        bootstrap: String,
+    },
+    /// What was read belongs to a topic that is no more.
+    #[error(
+        "topic `{topic}` was deleted or made anew while it was being read; start the joiner again"
+    )]
+    TopicRemade {
+        /// The primary topic.
+        topic: String,
+    },
+    /// The partition ends before what was already read.
+    #[error(
+        "partition {partition} of topic `{topic}` ends at offset {end}, but was read up to {read}: records were lost \
+         or the topic was made anew; start the joiner again"
+    )]
+    Truncated {
+        /// The primary topic.
+        topic: String,
+        /// Which partition.
+        partition: PartitionId,
+        /// The next offset to read.
+        read: Offset,
+        /// The partition's end.
+        end: Offset,
+    },
+    /// Primary events beyond the memory allowed; dropping some would lose joins.
+    #[error(
+        "the event store is full: {events} events of topic `{topic}` take all of its {} MiB, and there are more; raise \
+         [joiner].memory",
+        limit >> 20
+    )]
+    StoreFull {
+        /// The primary topic.
+        topic: String,
+        /// Events held.
+        events: u64,
+        /// The memory allowed, bytes.
+        limit: usize,
+    },
+    /// A thread of the role panicked.
+    #[error("the joiner's {thread} thread ended: {words}")]
+    Thread {
+        /// Which one.
+        thread: &'static str,
+        /// What it said.
+        words: String,
+    },
+}

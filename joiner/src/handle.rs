@@ -1,0 +1,467 @@
+//! What other roles hold of a joiner: the join itself, behind the [`Joiner`] port.
+
+use crate::Options;
+use crate::event::Event;
+use crate::state::State;
+use async_trait::async_trait;
+use futures::StreamExt;
+use parking_lot::{Mutex, RwLock};
+use rtf_proto::record::Body;
+use rtf_proto::row::{self, RowParts};
+use rtf_proto::{
+    ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus, Offset, Outcome,
+    Registration, Registry, RegistryError, Verdict, WakeupStream,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{Semaphore, broadcast};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::sync::CancellationToken;
+
+/// Batches of wake-ups a slow listener may be behind; then it misses some.
+const WAKEUP_BATCHES: usize = 1024;
+
+/// The state the halves of a joiner share.
+pub(crate) struct Shared {
+    pub state: RwLock<State>,
+    pub malformed: AtomicU64,
+    /// Partitions of the primary topic, as last heard.
+    pub partitions: AtomicU32,
+    /// The next offset to read, per partition.
+    pub positions: Mutex<Vec<Offset>>,
+    /// Cancelled when the role ends.
+    pub stop: CancellationToken,
+    has_caught_up: AtomicBool,
+    wakeups: broadcast::Sender<Arc<Vec<JoinKey>>>,
+    registry: Arc<dyn Registry>,
+    room: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub fn new(options: &Options, registry: Arc<dyn Registry>) -> Self {
+        Self {
+            state: RwLock::new(State::new(options)),
+            malformed: AtomicU64::new(0),
+            partitions: AtomicU32::new(0),
+            positions: Mutex::default(),
+            stop: CancellationToken::new(),
+            has_caught_up: AtomicBool::new(false),
+            wakeups: broadcast::Sender::new(WAKEUP_BATCHES),
+            registry,
+            room: Arc::new(Semaphore::new(options.batches_in_flight.max(1))),
+        }
+    }
+
+    /// Whether the store has caught up, and is still kept up to date.
+    pub fn is_ready(&self) -> bool {
+        self.has_caught_up.load(Ordering::Acquire) && !self.stop.is_cancelled()
+    }
+
+    pub fn caught_up(&self) {
+        self.has_caught_up.store(true, Ordering::Release);
+    }
+
+    pub fn wake(&self, keys: Vec<JoinKey>) {
+        if keys.is_empty() {
+            return;
+        }
+        metrics::counter!("rtf_joiner_wakeups_total").increment(keys.len() as u64);
+        // Nobody may be listening.
+        self.wakeups.send(Arc::new(keys)).ok();
+    }
+
+    async fn join(&self, batch: Vec<ForeignEvent>) -> Result<Vec<JoinVerdict>, JoinerError> {
+        if !self.is_ready() {
+            return Ok(vec![JoinVerdict::NotReady; batch.len()]);
+        }
+        let mut verdicts = vec![JoinVerdict::NotFound; batch.len()];
+        let (found, registrations): (Vec<usize>, Vec<Registration>) =
+            self.rows(&batch, now_ms()).into_iter().unzip();
+        if found.is_empty() {
+            return Ok(verdicts);
+        }
+        let answers = self.registry.register(registrations).await;
+        let answers = answers.map_err(unavailable)?;
+        if answers.len() != found.len() {
+            let words = format!(
+                "the registry gave {} verdicts for {} rows",
+                answers.len(),
+                found.len()
+            );
+            return Err(JoinerError::Unavailable(words));
+        }
+        for (at, answer) in found.into_iter().zip(answers) {
+            verdicts[at] = verdict(answer);
+        }
+        Ok(verdicts)
+    }
+
+    /// Builds the rows of those events that have partners, with their numbers in the batch. The others' keys are
+    /// remembered as wanted; they are looked for again under the lock that remembers them, for their primary
+    /// may have come in between.
+    fn rows(&self, batch: &[ForeignEvent], now_ms: i64) -> Vec<(usize, Registration)> {
+        let mut rows = Vec::with_capacity(batch.len());
+        let mut misses = Vec::new();
+        for (at, event) in batch.iter().enumerate() {
+            // Not one lock for all: the tail gets its turn.
+            match register(&self.state.read(), event, now_ms) {
+                Some(row) => rows.push((at, row)),
+                None => misses.push(at),
+            }
+        }
+        if misses.is_empty() {
+            return rows;
+        }
+        let mut state = self.state.write();
+        for at in misses {
+            match register(&state, &batch[at], now_ms) {
+                Some(row) => rows.push((at, row)),
+                None => state.want(batch[at].key.as_bytes()),
+            }
+        }
+        rows
+    }
+}
+
+/// What is to be registered for an event, if it has partners.
+fn register(state: &State, event: &ForeignEvent, now_ms: i64) -> Option<Registration> {
+    let partners: Vec<&Event> = state.store.find(event.key.as_bytes(), now_ms).collect();
+    let newest = partners.iter().map(|p| p.place().kafka_ts).max()?;
+    let primary: Vec<&[u8]> = partners.iter().map(|p| p.payload()).collect();
+    let row = row::open(&RowParts {
+        id: &event.id,
+        key: &event.key,
+        outcome: Outcome::Joined,
+        // The port promises JSON; a record without a value has only this to show.
+        foreign: event.original.value.as_deref().unwrap_or(b"null"),
+        primary: &primary,
+        foreign_ts: event.foreign_ts,
+        primary_ts: partners.first().map(|p| p.event_ts()),
+    });
+    Some(Registration {
+        id: event.id.clone(),
+        outcome: Outcome::Joined,
+        source: event.source.clone(),
+        token: event.token,
+        later_ts: event.kafka_ts.max(newest),
+        body: Body::Joined { row }.encode(),
+    })
+}
+
+fn verdict(answer: Verdict) -> JoinVerdict {
+    match answer {
+        Verdict::Registered(offset) => JoinVerdict::Joined(offset),
+        Verdict::AlreadyResolved(offset) => JoinVerdict::AlreadyResolved(offset),
+        Verdict::TooOld => JoinVerdict::TooOld,
+        Verdict::TooLarge => JoinVerdict::RowTooLarge,
+    }
+}
+
+fn unavailable(error: RegistryError) -> JoinerError {
+    match error {
+        RegistryError::Busy => JoinerError::Busy,
+        other => JoinerError::Unavailable(other.to_string()),
+    }
+}
+
+fn count(verdicts: &[JoinVerdict]) {
+    let mut counts = [0u64; 6];
+    for verdict in verdicts {
+        counts[match verdict {
+            JoinVerdict::Joined(_) => 0,
+            JoinVerdict::AlreadyResolved(_) => 1,
+            JoinVerdict::NotFound => 2,
+            JoinVerdict::NotReady => 3,
+            JoinVerdict::TooOld => 4,
+            JoinVerdict::RowTooLarge => 5,
+        }] += 1;
+    }
+    let names = [
+        "joined",
+        "already_resolved",
+        "not_found",
+        "not_ready",
+        "too_old",
+        "row_too_large",
+    ];
+    for (name, count) in names.into_iter().zip(counts).filter(|(_, n)| *n > 0) {
+        metrics::counter!("rtf_joiner_joins_total", "verdict" => name).increment(count);
+    }
+}
+
+/// The wall clock, ms since 1970: decides nothing but what has expired.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// A joiner, as its callers see it; cheap to clone.
+#[derive(Clone)]
+pub struct JoinerHandle(pub(crate) Arc<Shared>);
+
+#[async_trait]
+impl Joiner for JoinerHandle {
+    /// The work goes on when the caller goes away (RULE 24).
+    async fn join(&self, batch: Vec<ForeignEvent>) -> Result<Vec<JoinVerdict>, JoinerError> {
+        let shared = self.0.clone();
+        let room = shared.room.clone();
+        let place = room.try_acquire_owned().map_err(|_| JoinerError::Busy)?;
+        let work = async move {
+            let _place = place;
+            shared.join(batch).await.inspect(|verdicts| count(verdicts))
+        };
+        tokio::spawn(work)
+            .await
+            .unwrap_or_else(|cut| Err(JoinerError::Unavailable(cut.to_string())))
+    }
+
+    async fn wakeups(&self) -> Result<WakeupStream, JoinerError> {
+        let stop = self.0.stop.clone();
+        Ok(BroadcastStream::new(self.0.wakeups.subscribe())
+            // A listener that was too slow has missed some, which is allowed.
+            .filter_map(|keys| std::future::ready(keys.ok()))
+            .map(|keys| Vec::clone(&keys))
+            .take_until(stop.cancelled_owned())
+            .boxed())
+    }
+
+    async fn status(&self) -> Result<JoinerStatus, JoinerError> {
+        let state = self.0.state.read();
+        Ok(JoinerStatus {
+            ready: self.0.is_ready(),
+            events: state.store.len(),
+            bytes: state.store.bytes() as u64,
+            wanted: state.wanted.len() as u64,
+            malformed: self.0.malformed.load(Ordering::Relaxed),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Policy;
+    use crate::event::{EventReader, Place};
+    use crate::state::Change;
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use rtf_json::Folding;
+    use rtf_proto::{
+        AcceptedStream, EventId, LookupItem, Original, PartitionId, RegistryStatus, Resolved,
+        Source, Token, TopicId,
+    };
+
+    /// Answers with what it is told, and remembers what it was asked.
+    #[derive(Default)]
+    struct Fake {
+        asked: Mutex<Vec<Registration>>,
+        answer: Mutex<Option<Result<Vec<Verdict>, RegistryError>>>,
+        gate: Gate,
+    }
+
+    /// Lets registrations through when it is opened.
+    struct Gate(Semaphore);
+    impl Default for Gate {
+        fn default() -> Self {
+            Self(Semaphore::new(100))
+        }
+    }
+
+    #[async_trait]
+    impl Registry for Fake {
+        async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
+            let _through = self.gate.0.acquire().await;
+            let first = self.asked.lock().len() as u64;
+            let verdicts = (first..).take(batch.len()).map(Verdict::Registered);
+            let verdicts = Ok(verdicts.collect());
+            self.asked.lock().extend(batch);
+            self.answer.lock().take().unwrap_or(verdicts)
+        }
+        async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+            Err(RegistryError::Busy)
+        }
+        async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+            Err(RegistryError::Busy)
+        }
+        async fn status(&self) -> Result<RegistryStatus, RegistryError> {
+            Err(RegistryError::Busy)
+        }
+    }
+
+    fn options() -> Options {
+        Options {
+            topic: "deals".into(),
+            id: vec!["/id".into()],
+            key: vec!["/k".into()],
+            time: Some("/at".into()),
+            expires: None,
+            folding: Folding::default(),
+            policy: Policy::All { limit: 2 },
+            memory_bytes: 1 << 20,
+            wanted_keys: 10,
+            batches_in_flight: 1,
+        }
+    }
+
+    fn joiner() -> (JoinerHandle, Arc<Fake>) {
+        let registry = Arc::new(Fake::default());
+        let shared = Shared::new(&options(), registry.clone());
+        shared.caught_up();
+        (JoinerHandle(Arc::new(shared)), registry)
+    }
+
+    fn arrive(joiner: &JoinerHandle, id: u32, key: &str) {
+        let place = Place {
+            kafka_ts: 1000 + i64::from(id),
+            partition: 0,
+            offset: id.into(),
+        };
+        let json = format!(r#"{{"id":{id},"k":"{key}","at":{id}}}"#);
+        let event = EventReader::new(&options())
+            .unwrap()
+            .read(json.as_bytes(), place);
+        let mut woken = Vec::new();
+        let changes = std::iter::once(Change::Upsert(event.unwrap()));
+        let mut state = joiner.0.state.write();
+        state.apply(changes, 0, &mut woken).unwrap();
+        joiner.0.wake(woken);
+    }
+
+    fn foreign(id: &str, key: &str) -> ForeignEvent {
+        ForeignEvent {
+            id: EventId::from(id),
+            key: JoinKey::from(key),
+            source: Source {
+                topic: "tweets".into(),
+                topic_id: TopicId([1; 16]),
+                partition: 2,
+                offset: 3,
+            },
+            foreign_ts: 4,
+            kafka_ts: 1001,
+            token: Token(5),
+            original: Original {
+                key: None,
+                value: Some(Bytes::from(format!(r#"{{"t":"{id}"}}"#))),
+                headers: Vec::new(),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_are_registered_and_the_rest_is_wanted() {
+        let (joiner, registry) = joiner();
+        arrive(&joiner, 1, "a");
+        arrive(&joiner, 2, "a");
+        arrive(&joiner, 3, "b");
+        let batch = vec![foreign("x", "none"), foreign("y", "a"), foreign("z", "b")];
+        let verdicts = joiner.join(batch).await.unwrap();
+        assert_eq!(
+            verdicts,
+            [
+                JoinVerdict::NotFound,
+                JoinVerdict::Joined(0),
+                JoinVerdict::Joined(1)
+            ]
+        );
+        assert_eq!(joiner.status().await.unwrap().wanted, 1);
+        let asked = registry.asked.lock();
+        assert_eq!(
+            (asked[0].token, asked[0].later_ts, asked[1].later_ts),
+            (Token(5), 1002, 1003)
+        );
+        let open = br#"{"id":"y","key":"a","outcome":"joined","foreign":{"t":"y"},"primary":[{"id":1,"k":"a","at":1},{"id":2,"k":"a","at":2}],"foreign_ts":4,"primary_ts":1"#;
+        assert_eq!(asked[0].body, open[..]);
+    }
+
+    #[tokio::test]
+    async fn a_wanted_key_wakes_its_listeners_once() {
+        let (joiner, _) = joiner();
+        let mut wakeups = joiner.wakeups().await.unwrap();
+        joiner
+            .join(vec![foreign("x", "k"), foreign("y", "k")])
+            .await
+            .unwrap();
+        arrive(&joiner, 1, "k");
+        arrive(&joiner, 2, "k");
+        let keys = wakeups.next().now_or_never();
+        assert_eq!(keys, Some(Some(vec![JoinKey::from("k")])));
+        assert_eq!(wakeups.next().now_or_never(), None, "it was wanted once");
+        joiner.0.stop.cancel();
+        assert_eq!(
+            wakeups.next().await,
+            None,
+            "nobody listens to a stopped one"
+        );
+    }
+
+    #[tokio::test]
+    async fn before_it_has_caught_up_it_says_so() {
+        let registry = Arc::new(Fake::default());
+        let joiner = JoinerHandle(Arc::new(Shared::new(&options(), registry.clone())));
+        arrive(&joiner, 1, "k");
+        let verdicts = joiner.join(vec![foreign("x", "k")]).await;
+        assert_eq!(verdicts, Ok(vec![JoinVerdict::NotReady]));
+        assert!(registry.asked.lock().is_empty());
+        assert_eq!(joiner.status().await.unwrap().wanted, 0);
+    }
+
+    #[tokio::test]
+    async fn the_registrys_answers_are_passed_on() {
+        let (joiner, registry) = joiner();
+        arrive(&joiner, 1, "k");
+        let mut answers = Vec::new();
+        for answer in [
+            Ok(vec![Verdict::AlreadyResolved(9)]),
+            Ok(vec![Verdict::TooOld]),
+            Ok(vec![Verdict::TooLarge]),
+            Ok(vec![]),
+            Err(RegistryError::Busy),
+            Err(RegistryError::Unavailable("away".into())),
+        ] {
+            *registry.answer.lock() = Some(answer);
+            answers.push(joiner.join(vec![foreign("x", "k")]).await);
+        }
+        let away = |words: &str| Err(JoinerError::Unavailable(words.into()));
+        assert_eq!(
+            answers,
+            [
+                Ok(vec![JoinVerdict::AlreadyResolved(9)]),
+                Ok(vec![JoinVerdict::TooOld]),
+                Ok(vec![JoinVerdict::RowTooLarge]),
+                away("the registry gave 0 verdicts for 1 rows"),
+                Err(JoinerError::Busy),
+                away("registry unavailable: away"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn work_is_bounded_and_goes_on_without_its_caller() {
+        let (joiner, registry) = joiner();
+        arrive(&joiner, 1, "k");
+        let shut = registry.gate.0.forget_permits(usize::MAX);
+        let caller = tokio::spawn({
+            let joiner = joiner.clone();
+            async move { joiner.join(vec![foreign("x", "k")]).await }
+        });
+        while joiner.0.room.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let shed = joiner.join(vec![foreign("y", "k")]).await;
+        assert_eq!(shed, Err(JoinerError::Busy));
+        caller.abort();
+        registry.gate.0.add_permits(shut);
+        while joiner.0.room.available_permits() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            registry.asked.lock().len(),
+            1,
+            "it was registered all the same"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The joiner: looks a foreign event's partners up, builds the row and has it registered (Photon §3.2, DESIGN §6).
+//!
+//! ```text
+//! primary topic ─▶ tail ─▶ event store (by key, in the policy's order) ◀─ join ◀─ dispatcher
+//!                    │                                                     │
+//!                    └─▶ keys asked for in vain ─▶ wake-ups                └─▶ registry: id and row, one record
+//! ```
+//!
+//! It keeps nothing that the primary topic does not hold: a joiner that starts reads the topic from its first record
+//! and answers "not ready" until it has caught up. It decides nothing either: who won is the registry's answer.
+//! The event store, the match policy and the table of wanted keys are pure: time comes in as an argument.
+
+mod catch_up;
+mod error;
+mod event;
+mod handle;
+mod housekeeping;
+mod matching;
+mod options;
+mod ranked;
+mod role;
+mod service;
+mod slab;
+mod state;
+mod store;
+mod tail;
+mod wanted;
+
+pub use error::JoinerFailure;
+pub use handle::JoinerHandle;
+pub use matching::{Direction, Policy};
+pub use options::Options;
+pub use role::{JoinerRole, Readiness};
+pub use service::service;

@@ -1,0 +1,364 @@
+//! The thread that reads the primary topic into the event store: from its first record, for ever. Decides nothing.
+
+use crate::catch_up::CatchUp;
+use crate::event::{EventReader, Place};
+use crate::handle::{Shared, now_ms};
+use crate::role::{OnReadiness, Readiness};
+use crate::state::Change;
+use crate::store::Full;
+use crate::{JoinerFailure, Options};
+use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Settings, Start, Tail, TopicInfo};
+use rtf_proto::{Offset, PartitionId};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A look into an empty queue waits so long; a stop is noticed after it.
+const POLL: Duration = Duration::from_millis(100);
+/// Records taken into the store under one lock.
+const BATCH: usize = 256;
+/// How often expired events are removed and progress is told.
+const TICK: Duration = Duration::from_secs(1);
+/// How often Kafka is asked again when it does not answer.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// A question about offsets may take so long.
+const OFFSETS_WITHIN: Duration = Duration::from_secs(10);
+/// Troubles of the client are told at the most this often.
+const TROUBLE_EVERY: Duration = Duration::from_secs(10);
+/// So many malformed records are logged each, then one of so many.
+const MALFORMED_SHOWN: u64 = 10;
+const MALFORMED_SHOWN_EVERY: u64 = 1000;
+
+/// The topic, and the first offset and end of each of its partitions.
+type Found = (TopicInfo, Vec<(Offset, Offset)>);
+
+/// The reading half of a joiner.
+pub(crate) struct Loader {
+    topic: String,
+    settings: Settings,
+    reader: EventReader,
+    shared: Arc<Shared>,
+    on_readiness: OnReadiness,
+    pending: Vec<Change>,
+    has_caught_up: bool,
+    began: Instant,
+    ticked: Instant,
+    trouble: Option<Instant>,
+}
+
+impl Loader {
+    pub fn new(
+        options: &Options,
+        settings: &Settings,
+        reader: EventReader,
+        shared: Arc<Shared>,
+        on_readiness: OnReadiness,
+    ) -> Self {
+        Self {
+            topic: options.topic.clone(),
+            settings: settings.clone(),
+            reader,
+            shared,
+            on_readiness,
+            pending: Vec::with_capacity(BATCH),
+            has_caught_up: false,
+            began: Instant::now(),
+            ticked: Instant::now(),
+            trouble: None,
+        }
+    }
+
+    /// Reads until the joiner stops; `found` hears of the topic once it is there.
+    pub fn run(mut self, found: impl FnOnce(TopicInfo)) -> Result<(), JoinerFailure> {
+        let cluster = Cluster::connect(&self.settings)?;
+        let Some((info, offsets)) = self.find_topic(&cluster)? else {
+            return Ok(());
+        };
+        let mut catch_up = CatchUp::new(&offsets);
+        self.shared
+            .partitions
+            .store(info.partitions, Ordering::Relaxed);
+        tracing::info!(
+            topic = self.topic,
+            partitions = info.partitions,
+            records = catch_up.left(),
+            "reading the primary topic"
+        );
+        found(info);
+        let mut tail = self.open(&catch_up)?;
+        while !self.shared.stop.is_cancelled() {
+            if let Some(error) = self.read(&tail, &mut catch_up)? {
+                if error.is_fatal() {
+                    self.tell("the reader of the primary topic is made anew", &error);
+                    tail = self.open(&catch_up)?;
+                } else {
+                    self.recover(&tail, &mut catch_up, &error)?;
+                }
+            }
+            self.add_partitions(&tail, &mut catch_up)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for Kafka; `None` when the joiner stops before Kafka answers.
+    fn find_topic(&mut self, cluster: &Cluster) -> Result<Option<Found>, JoinerFailure> {
+        while !self.shared.stop.is_cancelled() {
+            match self.ask(cluster) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {
+                    return Err(JoinerFailure::TopicMissing {
+                        topic: self.topic.clone(),
+                        bootstrap: self.settings.bootstrap.clone(),
+                    });
+                }
+                Err(error) => {
+                    (self.on_readiness)(Readiness::NotReady(error.to_string()));
+                    tracing::warn!(topic = self.topic, %error, "the primary topic cannot be read yet; trying again");
+                    self.pause(RETRY_EVERY);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&self, cluster: &Cluster) -> Result<Option<Found>, KafkaError> {
+        let Some(info) = cluster.topic(&self.topic)? else {
+            return Ok(None);
+        };
+        let offsets = (0..info.partitions).map(|p| cluster.offsets(&self.topic, p));
+        Ok(Some((info, offsets.collect::<Result<_, _>>()?)))
+    }
+
+    fn open(&self, catch_up: &CatchUp) -> Result<Tail, KafkaError> {
+        Tail::open(
+            &self.settings,
+            &self.topic,
+            &starts(catch_up),
+            Isolation::ReadCommitted,
+        )
+    }
+
+    /// Takes what one poll brings. What is left to do about an error is the caller's.
+    fn read(
+        &mut self,
+        tail: &Tail,
+        catch_up: &mut CatchUp,
+    ) -> Result<Option<KafkaError>, JoinerFailure> {
+        // What has been read is not kept waiting for more.
+        let timeout = match self.pending.is_empty() {
+            true => POLL,
+            false => Duration::ZERO,
+        };
+        let mut failed = None;
+        match tail.poll(timeout) {
+            Polled::Record(record) => {
+                if catch_up.read(record.partition(), record.offset()) {
+                    self.take(&record);
+                }
+                if self.pending.len() < BATCH {
+                    return Ok(None);
+                }
+            }
+            Polled::EndOfPartition(partition) => catch_up.reached(partition),
+            Polled::Idle => {}
+            Polled::Failed(error) => failed = Some(error),
+        }
+        self.apply()?;
+        self.tick(catch_up);
+        Ok(failed)
+    }
+
+    /// Reads one record. Malformed ones are counted, told and passed over.
+    fn take(&mut self, record: &Record<'_>) {
+        let place = Place {
+            kafka_ts: record.timestamp_ms(),
+            partition: record.partition(),
+            offset: record.offset(),
+        };
+        match record.value() {
+            Some(value) => match self.reader.read(value, place) {
+                Ok(event) => self.pending.push(Change::Upsert(event)),
+                Err(error) => self.malformed(place, &error.to_string()),
+            },
+            None if !self.reader.has_id() => {
+                metrics::counter!("rtf_joiner_tombstones_ignored_total").increment(1);
+            }
+            None => match record.key() {
+                Some(id) => self.pending.push(Change::Delete {
+                    id: id.into(),
+                    place,
+                }),
+                None => self.malformed(place, "it has neither key nor value"),
+            },
+        }
+    }
+
+    fn malformed(&self, place: Place, words: &str) {
+        metrics::counter!("rtf_joiner_malformed_total").increment(1);
+        let count = self.shared.malformed.fetch_add(1, Ordering::Relaxed) + 1;
+        if count <= MALFORMED_SHOWN || count.is_multiple_of(MALFORMED_SHOWN_EVERY) {
+            tracing::warn!(
+                topic = self.topic,
+                partition = place.partition,
+                offset = place.offset,
+                words,
+                count,
+                "a primary record could not be read and is passed over"
+            );
+        }
+    }
+
+    fn apply(&mut self) -> Result<(), JoinerFailure> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut woken = Vec::new();
+        let mut state = self.shared.state.write();
+        let applied = state.apply(self.pending.drain(..), now_ms(), &mut woken);
+        drop(state);
+        self.shared.wake(woken);
+        applied.map_err(|Full { events, limit }| JoinerFailure::StoreFull {
+            topic: self.topic.clone(),
+            events,
+            limit,
+        })
+    }
+
+    /// What is done now and then, or as soon as there is news.
+    fn tick(&mut self, catch_up: &CatchUp) {
+        let is_new = catch_up.is_done() && !self.has_caught_up;
+        if is_new {
+            self.caught_up();
+        }
+        if !is_new && self.ticked.elapsed() < TICK {
+            return;
+        }
+        self.ticked = Instant::now();
+        let positions = catch_up.positions().map(|(_, next)| next);
+        *self.shared.positions.lock() = positions.collect();
+        let now = now_ms();
+        while self.shared.state.write().sweep(now) {}
+        if !catch_up.is_done() {
+            (self.on_readiness)(Readiness::NotReady(format!(
+                "reading topic `{}`: about {} records to go",
+                self.topic,
+                catch_up.left()
+            )));
+        }
+    }
+
+    fn caught_up(&mut self) {
+        self.has_caught_up = true;
+        self.shared.caught_up();
+        (self.on_readiness)(Readiness::Ready);
+        let state = self.shared.state.read();
+        tracing::info!(
+            topic = self.topic,
+            events = state.store.len(),
+            bytes = state.store.bytes(),
+            ms = self.began.elapsed().as_millis(),
+            "the event store has caught up"
+        );
+    }
+
+    /// Brings a reader back that cannot go on from where it is.
+    fn recover(
+        &mut self,
+        tail: &Tail,
+        catch_up: &mut CatchUp,
+        error: &KafkaError,
+    ) -> Result<(), JoinerFailure> {
+        self.tell("the primary topic cannot be read", error);
+        if !matches!(error, KafkaError::OutOfRange { .. }) {
+            self.pause(POLL);
+            return Ok(());
+        }
+        while !self.shared.stop.is_cancelled() {
+            match self.reposition(tail, catch_up)? {
+                Ok(()) => return Ok(tail.assign(&starts(catch_up))?),
+                Err(error) => {
+                    self.tell("the primary topic cannot be read", &error);
+                    self.pause(RETRY_EVERY);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds each partition's place again. What retention took before it was read is gone from Kafka as well; but a
+    /// partition that became shorter is another one.
+    fn reposition(
+        &self,
+        tail: &Tail,
+        catch_up: &mut CatchUp,
+    ) -> Result<Result<(), KafkaError>, JoinerFailure> {
+        let positions: Vec<(PartitionId, Offset)> = catch_up.positions().collect();
+        for (partition, next) in positions {
+            let (first, end) = match tail.offsets(partition, OFFSETS_WITHIN) {
+                Ok(offsets) => offsets,
+                Err(error) => return Ok(Err(error)),
+            };
+            if next > end {
+                return Err(JoinerFailure::Truncated {
+                    topic: self.topic.clone(),
+                    partition,
+                    read: next,
+                    end,
+                });
+            }
+            if next < first {
+                let gone = first - next;
+                tracing::warn!(
+                    topic = self.topic,
+                    partition,
+                    gone,
+                    "records left the primary topic before they were read"
+                );
+                catch_up.jump(partition, first);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads partitions that came into being since.
+    fn add_partitions(&self, tail: &Tail, catch_up: &mut CatchUp) -> Result<(), KafkaError> {
+        let partitions = self.shared.partitions.load(Ordering::Relaxed) as usize;
+        if partitions <= catch_up.len() {
+            return Ok(());
+        }
+        tracing::info!(
+            topic = self.topic,
+            partitions,
+            "the primary topic has grown"
+        );
+        while catch_up.len() < partitions {
+            catch_up.add();
+        }
+        tail.assign(&starts(catch_up))
+    }
+
+    fn tell(&mut self, what: &str, error: &KafkaError) {
+        let is_quiet = |told: Instant| told.elapsed() < TROUBLE_EVERY;
+        if !self.trouble.is_some_and(is_quiet) {
+            self.trouble = Some(Instant::now());
+            tracing::warn!(topic = self.topic, %error, "{what}");
+        }
+    }
+
+    /// Sleeps, but not past a stop.
+    fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.shared.stop.is_cancelled() && Instant::now() < end {
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+fn starts(catch_up: &CatchUp) -> Vec<(PartitionId, Start)> {
+    let start = |next| match next {
+        0 => Start::Beginning,
+        next => Start::Offset(next),
+    };
+    let positions = catch_up.positions();
+    positions.map(|(p, next)| (p, start(next))).collect()
+}

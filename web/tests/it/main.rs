@@ -1,0 +1,8 @@
+//! The web as a whole: its router over both stores, and the server over a socket.
+
+mod api;
+mod pages;
+mod redis;
+mod serve;
+mod stream;
+mod support;
