@@ -1,24 +1,39 @@
 //! Real servers and real processes for the end-to-end tests and the bench: Apache Kafka, Redis and the `rtf`
 //! binary, each on free ports, in a folder of its own, gone when its value is dropped. It knows how to
-//! start, hurt and stop them; what they should have done is for the tests to say.
+//! start, hurt and stop them, and how to check that each event ended exactly once ([`Checker`]); when what is done to them is for
+//! the tests to say.
 //!
 //! Set `RTF_KEEP=1` to keep the folders, with the servers' logs and data, for a look afterwards.
 
 mod binary;
+mod checker;
+mod fate;
 mod folder;
 pub mod http;
 mod kafka;
+mod load;
+mod pipeline;
 mod port;
 mod process;
+mod progress;
+mod reader;
 mod redis;
 mod server;
+mod servers;
 mod spawner;
 mod wait;
 
 pub use binary::rtf_binary;
+pub use checker::{Checked, Checker, Rows, RowsByStream};
+pub use fate::Fate;
 pub use folder::temp_folder;
 pub use kafka::{Kafka, KafkaOptions};
-pub use port::free_port;
+pub use load::Load;
+pub use pipeline::{Finished, Instance, Pipeline, PipelineOptions, Role, run};
+pub use port::{HEALTH_PORT_ABOVE, free_port, free_role_port};
 pub use process::Process;
+pub use progress::Progress;
+pub use reader::{TopicReader, kafka_settings};
 pub use redis::{Redis, RedisOptions};
-pub use wait::wait_until;
+pub use servers::Servers;
+pub use wait::{pause, wait_until};

@@ -23,14 +23,34 @@ static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 /// gives, may be lent to any outgoing connection before the server binds it or while it is killed;
 /// a client that keeps trying to reconnect can even end up connected to itself.
 pub fn free_port() -> Result<u16> {
-    let end = ephemeral_min();
+    free_ports_at(&[0])
+}
+
+/// How far a role's health port lies above its gRPC port.
+pub const HEALTH_PORT_ABOVE: u16 = 100;
+
+/// A port for a role's gRPC whose health port, [`HEALTH_PORT_ABOVE`] above it, is free too.
+pub fn free_role_port() -> Result<u16> {
+    free_ports_at(&[0, HEALTH_PORT_ABOVE])
+}
+
+/// A port that is free together with those at these distances above it.
+fn free_ports_at(distances: &[u16]) -> Result<u16> {
+    let end = ephemeral_min() - distances.iter().max().copied().unwrap_or_default();
     let mut given = GIVEN.lock().expect("nobody panics while holding the ports");
     let given = given.get_or_insert_default();
     let mut rng = rand::rng();
-    (0..ATTEMPTS_MAX)
+    let first = (0..ATTEMPTS_MAX)
         .map(|_| rng.random_range(PORT_MIN..end))
-        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port))
-        .with_context(|| format!("no free port between {PORT_MIN} and {end}"))
+        .find(|first| {
+            let mut ports = distances.iter().map(|distance| first + distance);
+            ports.all(|port| {
+                !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok()
+            })
+        })
+        .with_context(|| format!("no free port between {PORT_MIN} and {end}"))?;
+    given.extend(distances.iter().map(|distance| first + distance));
+    Ok(first)
 }
 
 fn ephemeral_min() -> u16 {
@@ -54,5 +74,14 @@ mod tests {
             .collect();
         assert!(listeners.iter().all(Result::is_ok));
         assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
+    }
+
+    #[test]
+    fn roles_get_two_ports_that_nobody_else_gets() {
+        let roles: Vec<u16> = (0..20).map(|_| free_role_port().unwrap()).collect();
+        let others: Vec<u16> = (0..20).map(|_| free_port().unwrap()).collect();
+        let all = roles.iter().map(|port| port + HEALTH_PORT_ABOVE);
+        let all: HashSet<u16> = all.chain(roles.iter().copied()).chain(others).collect();
+        assert_eq!(all.len(), 60);
     }
 }

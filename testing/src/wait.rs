@@ -8,6 +8,11 @@ use anyhow::{Result, bail};
 /// How often a state is looked at. Short against everything that is waited for, long against a look.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Lets time pass, for what is about time: a pace, a random moment to kill at. For everything else there is [`wait_until`].
+pub fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
 /// Asks `poll` until it has an answer, and gives up after `within` with an error that says `what` was awaited.
 /// Asks at least once, and once more after the time is over, so that a slow `poll` is no reason to fail.
 pub fn wait_until<T>(

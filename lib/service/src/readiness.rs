@@ -53,14 +53,10 @@ impl Readiness {
     fn set(&self, name: &'static str, state: Option<String>) {
         let mut components = self.0.components.lock();
         let before = components.insert(name, state.clone());
-        if before.as_ref() != Some(&state) {
-            match &state {
-                None => tracing::info!(component = name, "ready"),
-                Some(reason) if before.is_some() => {
-                    tracing::warn!(component = name, reason, "not ready")
-                }
-                Some(_) => {}
-            }
+        match (&before, &state) {
+            (Some(None), Some(reason)) => tracing::warn!(component = name, reason, "not ready any more"),
+            (Some(Some(_)), None) => tracing::info!(component = name, "ready"),
+            _ => {}
         }
         let all = components.values().all(Option::is_none);
         self.0

@@ -1,0 +1,252 @@
+//! Takes a batch through look-up, join and registration, for as long as it takes. Decides nothing: see [`crate::step`].
+//!
+//! A call without an answer leaves the outcome unknown, never "not done" (RULE 2): its records stay at their step and go again, with the
+//! same tokens, after a back-off. What was answered is reported after each round and does not wait for the rest.
+
+use crate::clock::Clock;
+use crate::health::{Health, Part};
+use crate::step::{Next, Step, after_join, after_lookup, after_register};
+use crate::{Answers, Backoff, Flight, Subject};
+use rtf_proto::{
+    ForeignEvent, JoinVerdict, Joiner, JoinerError, LookupItem, Registration, Registry,
+    RegistryError, Resolved, Verdict,
+};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two rounds of a batch that got no answers.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    max: Duration::from_secs(2),
+};
+/// A call without an answer for so long counts as lost.
+const CALL_WITHIN: Duration = Duration::from_secs(30);
+
+/// The ports, and whom to tell when they do not answer.
+pub(crate) struct Carrier {
+    pub registry: Arc<dyn Registry>,
+    pub joiner: Arc<dyn Joiner>,
+    pub health: Arc<Health>,
+    pub clock: Clock,
+}
+
+struct Item {
+    flight: Flight,
+    step: Step,
+}
+
+/// One round of a batch.
+#[derive(Default)]
+struct Round {
+    answers: Answers,
+    again: bool,
+}
+
+/// Why a call gave no answers.
+enum Silence {
+    /// Shed: to be expected under load.
+    Busy,
+    /// Anything else.
+    Trouble(String),
+}
+
+impl Carrier {
+    /// Returns when each of the records was reported once.
+    pub async fn carry(&self, flights: Vec<Flight>, report: impl Fn(Answers)) {
+        let seed = flights.first().map_or(0, |flight| flight.place.offset);
+        let mut items: Vec<Item> = flights.into_iter().map(Item::new).collect();
+        let mut in_vain = 0;
+        loop {
+            let mut round = Round::default();
+            items = self.look_up(items, &mut round).await;
+            items = self.join(items, &mut round).await;
+            items = self.register(items, &mut round).await;
+            report(round.answers);
+            if items.is_empty() {
+                return;
+            }
+            in_vain = if round.again { in_vain + 1 } else { 0 };
+            if round.again {
+                tokio::time::sleep(BACKOFF.delay(in_vain, seed)).await;
+            }
+        }
+    }
+
+    async fn look_up(&self, items: Vec<Item>, round: &mut Round) -> Vec<Item> {
+        let questions: Vec<LookupItem> = items.iter().filter_map(Item::question).collect();
+        if questions.is_empty() {
+            return items;
+        }
+        let asked = questions.len();
+        let answers = within(self.registry.lookup(questions)).await;
+        let Some(answers) = self.heard(Part::Registry, answers, asked, round) else {
+            return items;
+        };
+        self.health.well(Part::Registry);
+        let next = |item: &mut Item, answer: Option<Resolved>| after_lookup(&item.flight, answer);
+        round.settle(items, answers, Item::is_looked_up, next)
+    }
+
+    async fn join(&self, items: Vec<Item>, round: &mut Round) -> Vec<Item> {
+        let events: Vec<ForeignEvent> = items.iter().filter_map(Item::event).collect();
+        if events.is_empty() {
+            return items;
+        }
+        let asked = events.len();
+        let answers = within(self.joiner.join(events)).await;
+        let Some(answers) = self.heard(Part::Joiner, answers, asked, round) else {
+            return items;
+        };
+        if answers.contains(&JoinVerdict::NotReady) {
+            self.health
+                .trouble(Part::Joiner, "the joiner has not caught up");
+        } else {
+            self.health.well(Part::Joiner);
+        }
+        let next = |item: &mut Item, verdict: JoinVerdict| {
+            let first_seen = self.clock.wall_ms(item.flight.first_seen);
+            after_join(&mut item.flight, verdict, first_seen)
+        };
+        round.settle(items, answers, Item::is_joined, next)
+    }
+
+    async fn register(&self, items: Vec<Item>, round: &mut Round) -> Vec<Item> {
+        let registrations = items.iter().filter_map(Item::registration);
+        let registrations: Vec<Registration> = registrations.cloned().collect();
+        if registrations.is_empty() {
+            return items;
+        }
+        let asked = registrations.len();
+        let answers = within(self.registry.register(registrations)).await;
+        let Some(answers) = self.heard(Part::Registry, answers, asked, round) else {
+            return items;
+        };
+        self.health.well(Part::Registry);
+        let next = |item: &mut Item, verdict: Verdict| match &item.step {
+            Step::Register(registration) => after_register(registration, verdict),
+            Step::LookUp | Step::Join => unreachable!("it was registered"),
+        };
+        round.settle(items, answers, |item| item.registration().is_some(), next)
+    }
+
+    /// The answers, if there are as many as questions; else all is to be asked again.
+    fn heard<A>(
+        &self,
+        part: Part,
+        answers: Result<Vec<A>, Silence>,
+        asked: usize,
+        round: &mut Round,
+    ) -> Option<Vec<A>> {
+        let silence = match answers {
+            Ok(answers) if answers.len() == asked => return Some(answers),
+            Ok(answers) => {
+                Silence::Trouble(format!("{} answers to {asked} questions", answers.len()))
+            }
+            Err(silence) => silence,
+        };
+        if let Silence::Trouble(words) = silence {
+            self.health.trouble(part, words);
+        }
+        round.again = true;
+        None
+    }
+}
+
+async fn within<A, E: Into<Silence>>(
+    call: impl Future<Output = Result<A, E>>,
+) -> Result<A, Silence> {
+    match tokio::time::timeout(CALL_WITHIN, call).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(Silence::Trouble(format!(
+            "no answer within {CALL_WITHIN:?}"
+        ))),
+    }
+}
+
+impl Round {
+    /// Gives each item that was `asked` its answer, in order; returns those that go on.
+    fn settle<A>(
+        &mut self,
+        items: Vec<Item>,
+        answers: Vec<A>,
+        asked: impl Fn(&Item) -> bool,
+        next: impl Fn(&mut Item, A) -> Next,
+    ) -> Vec<Item> {
+        let mut answers = answers.into_iter();
+        let mut rest = Vec::new();
+        for mut item in items {
+            if !asked(&item) {
+                rest.push(item);
+                continue;
+            }
+            let answer = answers.next().expect("as many answers as questions");
+            match next(&mut item, answer) {
+                Next::Done(done) => self.answers.done.push(item.flight.landed(done)),
+                Next::Wait => self.answers.not_found.push(item.flight),
+                Next::Go(step) => {
+                    item.step = step;
+                    rest.push(item);
+                }
+                Next::Again => {
+                    self.again = true;
+                    rest.push(item);
+                }
+            }
+        }
+        rest
+    }
+}
+
+impl Item {
+    fn new(flight: Flight) -> Self {
+        Self {
+            flight,
+            step: Step::LookUp,
+        }
+    }
+
+    fn is_looked_up(&self) -> bool {
+        self.step == Step::LookUp
+    }
+
+    fn is_joined(&self) -> bool {
+        self.step == Step::Join
+    }
+
+    fn question(&self) -> Option<LookupItem> {
+        self.is_looked_up().then(|| self.flight.question())
+    }
+
+    fn event(&self) -> Option<ForeignEvent> {
+        match &self.flight.subject {
+            Subject::Event(event) if self.is_joined() => Some(event.clone()),
+            _ => None,
+        }
+    }
+
+    fn registration(&self) -> Option<&Registration> {
+        match &self.step {
+            Step::Register(registration) => Some(registration),
+            Step::LookUp | Step::Join => None,
+        }
+    }
+}
+
+impl From<RegistryError> for Silence {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Busy => Self::Busy,
+            other => Self::Trouble(other.to_string()),
+        }
+    }
+}
+
+impl From<JoinerError> for Silence {
+    fn from(error: JoinerError) -> Self {
+        match error {
+            JoinerError::Busy => Self::Busy,
+            other => Self::Trouble(other.to_string()),
+        }
+    }
+}

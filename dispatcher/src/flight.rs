@@ -1,0 +1,135 @@
+//! A foreign record on its way from being read to being done, and what can become of it.
+
+use crate::{Mark, Millis, Place};
+use rtf_proto::{EventId, ForeignEvent, LookupItem, Outcome, Registration, Source};
+
+/// What one record costs in memory beside its bytes, about: our structs, their allocations, the sets it stands in.
+const OVERHEAD_BYTES: usize = 700;
+
+/// A record on its way, with what the dispatcher knows of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Flight {
+    /// Where it was read, and in which epoch.
+    pub place: Place,
+    /// What it is.
+    pub subject: Subject,
+    /// How often a partner was looked for in vain.
+    pub attempts: u32,
+    /// When this dispatcher saw it first.
+    pub first_seen: Millis,
+    /// Whether its time is up: the attempt under way is the last one.
+    pub last_try: bool,
+    /// The order of wake-ups when the attempt under way began.
+    pub asked: Mark,
+    /// What it costs in memory, bytes.
+    pub bytes: usize,
+}
+
+/// What a foreign record turned out to be.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Subject {
+    /// An event to be joined.
+    Event(ForeignEvent),
+    /// Not an event; only to be registered as such.
+    Malformed(Registration),
+}
+
+/// How a record ended, as seen from here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Done {
+    /// Its row is in the log.
+    Joined,
+    /// Given up.
+    Unjoinable,
+    /// Could not be read, or did not fit into the log.
+    Malformed,
+    /// Somebody else was quicker, or an earlier life of ours.
+    AlreadyResolved,
+    /// Below the registry's floor.
+    TooOld,
+}
+
+/// A record that is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Landed {
+    /// Which.
+    pub place: Place,
+    /// What it cost in memory.
+    pub bytes: usize,
+    /// How.
+    pub done: Done,
+}
+
+impl Flight {
+    /// A record that was just read.
+    pub fn new(place: Place, subject: Subject, first_seen: Millis) -> Self {
+        let bytes = OVERHEAD_BYTES + subject.payload_bytes();
+        Self {
+            place,
+            subject,
+            attempts: 0,
+            first_seen,
+            last_try: false,
+            asked: Mark::default(),
+            bytes,
+        }
+    }
+
+    /// The question whether it is resolved already.
+    pub(crate) fn question(&self) -> LookupItem {
+        LookupItem {
+            id: self.subject.id().clone(),
+            source: self.subject.source().clone(),
+        }
+    }
+
+    pub(crate) fn landed(&self, done: Done) -> Landed {
+        Landed {
+            place: self.place,
+            bytes: self.bytes,
+            done,
+        }
+    }
+}
+
+impl Subject {
+    /// What the registry knows it by.
+    pub fn id(&self) -> &EventId {
+        match self {
+            Self::Event(event) => &event.id,
+            Self::Malformed(registration) => &registration.id,
+        }
+    }
+
+    /// Where it stands.
+    pub fn source(&self) -> &Source {
+        match self {
+            Self::Event(event) => &event.source,
+            Self::Malformed(registration) => &registration.source,
+        }
+    }
+
+    fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Malformed(registration) => registration.body.len(),
+            Self::Event(event) => {
+                let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |b| b.len());
+                let headers = event.original.headers.iter();
+                let headers: usize = headers
+                    .map(|(name, value)| name.len() + length(value))
+                    .sum();
+                length(&event.original.key) + length(&event.original.value) + headers
+            }
+        }
+    }
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Joined => Self::Joined,
+            Outcome::Unjoinable(_) => Self::Unjoinable,
+            Outcome::Malformed => Self::Malformed,
+        }
+    }
+}

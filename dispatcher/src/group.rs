@@ -1,0 +1,108 @@
+//! What a rebalance does to the dispatcher: drain, commit, let go. Runs on the reading thread, inside its poll.
+
+use crate::Event;
+use crate::engine::Engine;
+use crate::lanes::{Lanes, Seen};
+use parking_lot::Mutex;
+use rtf_kafka::GroupEvents;
+use rtf_proto::{Offset, PartitionId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// One membership of the group.
+pub(crate) struct Member {
+    engine: Arc<Engine>,
+    lanes: Mutex<Lanes>,
+    drain: Duration,
+    /// The topic may be another than when it was described last.
+    stale: AtomicBool,
+    /// Assigned since the last look.
+    new: Mutex<Vec<PartitionId>>,
+}
+
+impl Member {
+    /// When partitions are revoked, what is in flight has `drain` to be answered.
+    pub fn new(engine: Arc<Engine>, drain: Duration) -> Self {
+        Self {
+            engine,
+            lanes: Mutex::default(),
+            drain,
+            stale: AtomicBool::new(true),
+            new: Mutex::default(),
+        }
+    }
+
+    /// Places a record that was read; begins a new epoch when its partition was rewound.
+    pub fn see(&self, partition: PartitionId, offset: Offset) -> Seen {
+        let seen = self.lanes.lock().see(partition, offset);
+        if seen != Seen::Rewound {
+            return seen;
+        }
+        tracing::warn!(
+            partition,
+            offset,
+            "the foreign topic goes on at an earlier offset: it was truncated or made anew; reading on from there"
+        );
+        self.engine.on(Event::Rewound(partition));
+        self.begin(&[partition]);
+        self.lanes.lock().see(partition, offset)
+    }
+
+    /// Whether the topic must be described (again) before the next record is used; says so once.
+    pub fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::Relaxed)
+    }
+
+    /// Partitions that were assigned since the last call.
+    pub fn take_new(&self) -> Vec<PartitionId> {
+        std::mem::take(&mut self.new.lock())
+    }
+
+    fn begin(&self, partitions: &[PartitionId]) {
+        let mut lanes = self.lanes.lock();
+        let core = self.engine.core();
+        for partition in partitions {
+            if let Some(epoch) = core.epoch(*partition) {
+                lanes.begin(*partition, epoch);
+            }
+        }
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self, partitions: &[PartitionId]) {
+        let mut lanes = self.lanes.lock();
+        for partition in partitions {
+            lanes.end(*partition);
+        }
+    }
+}
+
+impl GroupEvents for Member {
+    fn assigned(&self, partitions: &[PartitionId]) {
+        tracing::info!(?partitions, "partitions assigned");
+        self.new.lock().extend(partitions);
+        self.engine.on(Event::Assigned(partitions.to_vec()));
+        self.begin(partitions);
+    }
+
+    fn revoked(&self, partitions: &[PartitionId]) -> Vec<(PartitionId, Offset)> {
+        self.end(partitions);
+        self.engine.on(Event::Draining(partitions.to_vec()));
+        let drained = self
+            .engine
+            .wait_until(|core| core.is_drained(partitions), self.drain);
+        let positions = self.engine.part_with(partitions);
+        tracing::info!(?partitions, drained, "partitions revoked");
+        positions
+    }
+
+    fn lost(&self, partitions: &[PartitionId]) {
+        tracing::warn!(
+            ?partitions,
+            "partitions lost; their next owner reads again what was in flight"
+        );
+        self.end(partitions);
+        self.engine.on(Event::Gone(partitions.to_vec()));
+    }
+}

@@ -1,0 +1,57 @@
+//! How far the foreign topic reaches: asked now and then, on a thread of its own, for people and metrics only.
+
+use crate::engine::Shared;
+use rtf_kafka::{Cluster, Settings};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const EVERY: Duration = Duration::from_secs(5);
+const NAP: Duration = Duration::from_millis(100);
+
+/// Asks until halted. A partition whose end is not told keeps the old one.
+pub(crate) fn watch(
+    shared: &Weak<Shared>,
+    settings: &Settings,
+    topic: &str,
+    halt: &CancellationToken,
+) {
+    let Ok(cluster) = Cluster::connect(settings) else {
+        return;
+    };
+    while let Some(shared) = shared.upgrade() {
+        ask(&shared, &cluster, topic, halt);
+        drop(shared);
+        if !nap(halt) {
+            return;
+        }
+    }
+}
+
+fn ask(shared: &Arc<Shared>, cluster: &Cluster, topic: &str, halt: &CancellationToken) {
+    let assigned = shared.core().assignment();
+    shared
+        .outside
+        .lock()
+        .ends
+        .retain(|partition, _| assigned.contains(partition));
+    for partition in assigned {
+        if halt.is_cancelled() {
+            return;
+        }
+        if let Ok((_, end)) = cluster.offsets(topic, partition) {
+            shared.outside.lock().ends.insert(partition, end);
+        }
+    }
+}
+
+fn nap(halt: &CancellationToken) -> bool {
+    let naps = EVERY.as_millis() / NAP.as_millis();
+    for _ in 0..naps {
+        if halt.is_cancelled() {
+            return false;
+        }
+        std::thread::sleep(NAP);
+    }
+    true
+}

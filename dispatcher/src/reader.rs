@@ -1,0 +1,304 @@
+//! The reading thread: polls, fills batches, hands them in, commits, pauses. Blocking, on an OS thread of its own (RULE 13).
+
+use crate::engine::Engine;
+use crate::filling::{Filling, Supply};
+use crate::group::Member;
+use crate::health::{Health, Part};
+use crate::intake::Intake;
+use crate::lanes::Seen;
+use crate::meters::Meters;
+use crate::pauses::Pauses;
+use crate::{DispatcherError, Event, Flight, Millis, Options};
+use rtf_kafka::{Cluster, GroupReader, KafkaError, Polled, Record, Settings};
+use rtf_proto::{Offset, PartitionId, Source, TopicId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The longest look for a record.
+const POLL: Duration = Duration::from_millis(100);
+/// The longest wait for room, or look for a record while there is none: group and room are both attended to.
+const POLL_WITHOUT_ROOM: Duration = Duration::from_millis(5);
+/// Reading just halts while there is no room; after this the partitions are paused, so that the group can be polled.
+const PAUSE_AFTER: Millis = 300;
+/// Between two looks at what is crowded.
+const LOOK_EVERY: Millis = 100;
+/// Between two tries to read again after the client failed.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// What the thread is made of.
+pub(crate) struct Reader {
+    engine: Arc<Engine>,
+    health: Arc<Health>,
+    options: Options,
+    settings: Settings,
+    cluster: Cluster,
+    intake: Intake,
+    meters: Meters,
+    halt: CancellationToken,
+    topic: Arc<str>,
+    topic_id: TopicId,
+    filling: Filling,
+    supply: Supply,
+    pauses: Pauses,
+    no_room_since: Option<Millis>,
+    all_paused: bool,
+    now: Millis,
+    looked_at: Millis,
+    committed_at: Millis,
+    committed: BTreeMap<PartitionId, Offset>,
+}
+
+impl Reader {
+    /// Connects; asks nothing yet.
+    pub fn new(
+        engine: Arc<Engine>,
+        health: Arc<Health>,
+        intake: Intake,
+        options: Options,
+        settings: Settings,
+        halt: CancellationToken,
+    ) -> Result<Self, DispatcherError> {
+        let limits = options.limits();
+        let linger = Millis::try_from(options.linger.as_millis()).unwrap_or(Millis::MAX);
+        Ok(Self {
+            cluster: Cluster::connect(&settings)?,
+            filling: Filling::new(limits.batch_events, limits.batch_bytes, linger),
+            meters: Meters::new(&options.topic),
+            topic: options.topic.as_str().into(),
+            topic_id: TopicId::default(),
+            supply: Supply::Dry,
+            pauses: Pauses::default(),
+            no_room_since: None,
+            all_paused: false,
+            now: 0,
+            looked_at: 0,
+            committed_at: 0,
+            committed: BTreeMap::new(),
+            engine,
+            health,
+            options,
+            settings,
+            intake,
+            halt,
+        })
+    }
+
+    /// Reads until it is halted, then leaves the group.
+    ///
+    /// # Errors
+    /// At the start: no such topic, no broker. Later troubles are waited out.
+    pub fn run(mut self) -> Result<(), DispatcherError> {
+        let described = self.cluster.topic(&self.options.topic)?;
+        let info = described.ok_or_else(|| DispatcherError::TopicMissing {
+            topic: self.options.topic.clone(),
+        })?;
+        self.topic_id = info.id;
+        while !self.halt.is_cancelled() {
+            let Err(error) = self.read() else {
+                break;
+            };
+            self.health.trouble(Part::Kafka, error.to_string());
+            self.forget_membership();
+            self.rest(REOPEN_AFTER);
+        }
+        self.meters.show(self.engine.shared());
+        Ok(())
+    }
+
+    /// One membership, from joining the group to leaving it.
+    fn read(&mut self) -> Result<(), KafkaError> {
+        let member = Member::new(Arc::clone(&self.engine), self.options.drain);
+        let group = self.options.group_options();
+        let reader = GroupReader::open(&self.settings, &group, member)?;
+        self.health.well(Part::Kafka);
+        let result = self.follow(&reader);
+        reader.close();
+        result
+    }
+
+    fn follow(&mut self, reader: &GroupReader<Member>) -> Result<(), KafkaError> {
+        while !self.halt.is_cancelled() {
+            if self.filling.is_full() && !self.all_paused {
+                self.engine
+                    .wait_until(|core| core.room(), POLL_WITHOUT_ROOM);
+            } else {
+                self.poll(reader)?;
+            }
+            self.now = self.engine.shared().now();
+            self.hand_in();
+            self.look_after(reader);
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, reader: &GroupReader<Member>) -> Result<(), KafkaError> {
+        self.supply = Supply::Dry;
+        match reader.poll(self.patience()) {
+            Polled::Record(record) => {
+                self.supply = Supply::Flowing;
+                self.take(reader.events(), &record);
+                if self.all_paused {
+                    // Of a partition that was assigned since: pause it at once.
+                    self.looked_at = 0;
+                }
+            }
+            Polled::EndOfPartition(_) | Polled::Idle => {}
+            Polled::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// How long to look for the next record.
+    fn patience(&self) -> Duration {
+        if self.no_room_since.is_some() {
+            return POLL_WITHOUT_ROOM;
+        }
+        if self.filling.flights.is_empty() {
+            return POLL;
+        }
+        if self.engine.shared().is_idle() {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.filling.time_left(self.now).max(1))
+    }
+
+    fn take(&mut self, member: &Member, record: &Record<'_>) {
+        let (partition, offset) = (record.partition(), record.offset());
+        let Seen::Next(place) = member.see(partition, offset) else {
+            return;
+        };
+        if member.take_stale() && !self.describe() {
+            return;
+        }
+        let source = Source {
+            topic: Arc::clone(&self.topic),
+            topic_id: self.topic_id,
+            partition,
+            offset,
+        };
+        let subject = self
+            .intake
+            .subject(source, record.timestamp_ms(), record.original());
+        let flight = Flight::new(place, subject, self.now);
+        self.filling.push(flight, self.now);
+    }
+
+    /// Asks for the topic's id until it is known: with a wrong one a record of a topic made anew would be taken
+    /// for one of its predecessor's. False when halted before.
+    fn describe(&mut self) -> bool {
+        while !self.halt.is_cancelled() {
+            let words = match self.cluster.topic(&self.options.topic) {
+                Ok(Some(info)) => {
+                    self.topic_id = info.id;
+                    self.health.well(Part::Kafka);
+                    return true;
+                }
+                Ok(None) => format!("foreign topic `{}` does not exist", self.options.topic),
+                Err(error) => error.to_string(),
+            };
+            self.health.trouble(Part::Kafka, words);
+            self.rest(REOPEN_AFTER);
+        }
+        false
+    }
+
+    fn hand_in(&mut self) {
+        let others = !self.engine.shared().is_idle();
+        if !self.filling.is_ripe(self.supply, others, self.now) {
+            return;
+        }
+        if self.engine.offer(&mut self.filling.flights) {
+            self.no_room_since = None;
+        } else {
+            self.no_room_since.get_or_insert(self.now);
+        }
+    }
+
+    fn lacks_room(&self) -> bool {
+        self.no_room_since
+            .is_some_and(|since| self.now.saturating_sub(since) >= PAUSE_AFTER)
+    }
+
+    fn look_after(&mut self, reader: &GroupReader<Member>) {
+        if self.now < self.looked_at + LOOK_EVERY {
+            return;
+        }
+        self.looked_at = self.now;
+        self.adjust_pauses(reader);
+        let since_commit = self.now.saturating_sub(self.committed_at);
+        if u128::from(since_commit) >= self.options.commit_every.as_millis() {
+            self.committed_at = self.now;
+            self.commit(reader);
+            self.meters.show(self.engine.shared());
+        }
+    }
+
+    fn adjust_pauses(&mut self, reader: &GroupReader<Member>) {
+        self.pauses.forget(&reader.events().take_new());
+        let (assigned, crowded) = {
+            let core = self.engine.core();
+            let crowded: BTreeSet<PartitionId> = core.crowded().collect();
+            (core.assignment(), crowded)
+        };
+        let pause_all = self.lacks_room();
+        let wanted = if pause_all {
+            assigned.iter().copied().collect()
+        } else {
+            crowded
+        };
+        let shared = self.engine.shared();
+        shared.paused.store(!wanted.is_empty(), Ordering::Relaxed);
+        let change = self.pauses.change(&wanted, &assigned);
+        let paused = change.pause.is_empty() || told(reader.pause(&change.pause));
+        let resumed = change.resume.is_empty() || told(reader.resume(&change.resume));
+        if paused && resumed {
+            self.pauses.done(&wanted, &assigned);
+            self.all_paused = pause_all;
+        }
+    }
+
+    fn commit(&mut self, reader: &GroupReader<Member>) {
+        let positions = {
+            let core = self.engine.core();
+            core.positions(&core.assignment())
+        };
+        let moved: Vec<_> = positions
+            .iter()
+            .filter(|(partition, position)| self.committed.get(partition) != Some(position))
+            .copied()
+            .collect();
+        if moved.is_empty() || !told(reader.commit(&moved)) {
+            return;
+        }
+        self.committed = positions.into_iter().collect();
+        self.engine.shared().outside.lock().committed = self.committed.clone();
+    }
+
+    fn forget_membership(&mut self) {
+        let partitions = self.engine.core().assignment();
+        self.engine.on(Event::Gone(partitions));
+        self.filling.flights.clear();
+        self.pauses = Pauses::default();
+        self.no_room_since = None;
+        self.all_paused = false;
+    }
+
+    /// Rests, unless it is halted.
+    fn rest(&self, time: Duration) {
+        let end = std::time::Instant::now() + time;
+        while std::time::Instant::now() < end && !self.halt.is_cancelled() {
+            std::thread::sleep(POLL.min(time));
+        }
+    }
+}
+
+/// Whether it worked. A rebalance may be under way; the next look tries again.
+fn told(result: Result<(), KafkaError>) -> bool {
+    if let Err(error) = &result {
+        tracing::debug!(%error, "the consumer did not take it");
+    }
+    result.is_ok()
+}

@@ -1,0 +1,284 @@
+//! The whole role against librdkafka's mock cluster, with a registry and a joiner that live in one small world.
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rtf_dispatcher::{Dispatcher, DispatcherError, DispatcherHandle, Options};
+use rtf_kafka::{Cluster, Embedded, Sender, Settings};
+use rtf_proto::{
+    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus,
+    LookupItem, Offset, Outcome, PartitionId, Reason, Registration, Registry, RegistryError,
+    RegistryStatus, Resolved, Token, Verdict, WakeupStream,
+};
+use rtf_service::Readiness;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const TOPIC: &str = "clicks";
+const GROUP: &str = "g.dispatcher";
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How the ports behave.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Weather {
+    #[default]
+    Fair,
+    /// Nobody answers, nothing is done.
+    Away,
+    /// Everything is done, and the answer is lost.
+    Mute,
+    /// The event store has not caught up.
+    NotReady,
+}
+
+#[derive(Default)]
+struct State {
+    log: HashMap<EventId, (Outcome, Token)>,
+    order: Vec<EventId>,
+    primaries: HashSet<JoinKey>,
+    wanted: HashSet<JoinKey>,
+    listeners: Vec<mpsc::UnboundedSender<Vec<JoinKey>>>,
+    weather: Weather,
+    too_large: HashSet<JoinKey>,
+    joins: u64,
+}
+
+/// Registry, joiner and primary topic in one.
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<State>>);
+
+impl State {
+    /// The first of an id wins; its own token means success.
+    fn append(&mut self, id: &EventId, outcome: Outcome, token: Token) -> Result<(), ()> {
+        if let Some((_, winner)) = self.log.get(id) {
+            return if *winner == token { Ok(()) } else { Err(()) };
+        }
+        self.log.insert(id.clone(), (outcome, token));
+        self.order.push(id.clone());
+        Ok(())
+    }
+
+    fn join(&mut self, event: &ForeignEvent) -> JoinVerdict {
+        self.joins += 1;
+        if !self.primaries.contains(&event.key) {
+            self.wanted.insert(event.key.clone());
+            return JoinVerdict::NotFound;
+        }
+        if self.too_large.contains(&event.key) {
+            return JoinVerdict::RowTooLarge;
+        }
+        match self.append(&event.id, Outcome::Joined, event.token) {
+            Ok(()) => JoinVerdict::Joined(0),
+            Err(()) => JoinVerdict::AlreadyResolved(0),
+        }
+    }
+}
+
+impl World {
+    fn arrive(&self, keys: impl IntoIterator<Item = String>) {
+        let mut state = self.0.lock();
+        let keys: Vec<JoinKey> = keys.into_iter().map(JoinKey::from).collect();
+        state.primaries.extend(keys.iter().cloned());
+        let woken: Vec<JoinKey> =
+            keys.into_iter().filter(|key| state.wanted.remove(key)).collect();
+        state.listeners.retain(|listener| listener.send(woken.clone()).is_ok());
+    }
+
+    fn weather(&self, weather: Weather) {
+        self.0.lock().weather = weather;
+    }
+
+    fn resolved(&self) -> usize {
+        self.0.lock().log.len()
+    }
+
+    fn outcomes(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for (outcome, _) in self.0.lock().log.values() {
+            *counts.entry(outcome.to_string()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+#[async_trait]
+impl Registry for World {
+    async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut state = self.0.lock();
+        if state.weather == Weather::Away {
+            return Err(RegistryError::Unavailable("away".into()));
+        }
+        let verdict = |r: &Registration| match state.append(&r.id, r.outcome, r.token) {
+            _ if r.body.len() > 100_000 => Verdict::TooLarge,
+            Ok(()) => Verdict::Registered(0),
+            Err(()) => Verdict::AlreadyResolved(0),
+        };
+        let verdicts = batch.iter().filter(|r| r.body.len() <= 100_000 || true).map(verdict).collect();
+        match state.weather {
+            Weather::Mute => Err(RegistryError::Unavailable("lost".into())),
+            _ => Ok(verdicts),
+        }
+    }
+
+    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+        let state = self.0.lock();
+        let resolved = |item: &LookupItem| {
+            let (outcome, _) = state.log.get(&item.id)?;
+            Some(Resolved { partition: 0, offset: 0, outcome: *outcome })
+        };
+        match state.weather {
+            Weather::Away => Err(RegistryError::Busy),
+            _ => Ok(batch.iter().map(resolved).collect()),
+        }
+    }
+
+    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+        Err(RegistryError::Refused("not in this world".into()))
+    }
+
+    async fn status(&self) -> Result<RegistryStatus, RegistryError> {
+        Ok(RegistryStatus::default())
+    }
+}
+
+#[async_trait]
+impl Joiner for World {
+    async fn join(&self, batch: Vec<ForeignEvent>) -> Result<Vec<JoinVerdict>, JoinerError> {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let mut state = self.0.lock();
+        match state.weather {
+            Weather::Away => return Err(JoinerError::Unavailable("away".into())),
+            Weather::NotReady => return Ok(vec![JoinVerdict::NotReady; batch.len()]),
+            Weather::Fair | Weather::Mute => {}
+        }
+        let verdicts = batch.iter().map(|event| state.join(event)).collect();
+        match state.weather {
+            Weather::Mute => Err(JoinerError::Unavailable("lost".into())),
+            _ => Ok(verdicts),
+        }
+    }
+
+    async fn wakeups(&self) -> Result<WakeupStream, JoinerError> {
+        let (tell, told) = mpsc::unbounded_channel();
+        self.0.lock().listeners.push(tell);
+        Ok(Box::pin(tokio_stream::wrappers::UnboundedReceiverStream::new(told)))
+    }
+
+    async fn status(&self) -> Result<JoinerStatus, JoinerError> {
+        Ok(JoinerStatus::default())
+    }
+}
+
+/// A running dispatcher.
+struct Running {
+    handle: DispatcherHandle,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), DispatcherError>>,
+}
+
+impl Running {
+    fn start(world: &World, settings: Settings, options: Options) -> Self {
+        let readiness = Readiness::default();
+        let ports = Arc::new(world.clone());
+        let component = readiness.component("dispatcher");
+        let dispatcher =
+            Dispatcher::new(options, settings, ports.clone(), ports, component).unwrap();
+        let (handle, shutdown) = (dispatcher.handle(), CancellationToken::new());
+        let task = tokio::spawn(dispatcher.run(shutdown.clone()));
+        Self { handle, readiness, shutdown, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.task).await;
+        ended.expect("it stops").unwrap().unwrap();
+    }
+}
+
+fn options() -> Options {
+    Options {
+        id: vec!["/id".into()],
+        retry_initial: Duration::from_millis(50),
+        retry_max: Duration::from_secs(1),
+        commit_every: Duration::from_millis(200),
+        batch: 20,
+        in_flight: 4,
+        ..Options::new(TOPIC, GROUP, vec!["/key".into()])
+    }
+}
+
+fn broker(partitions: u32) -> (Embedded, Sender) {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic(TOPIC, partitions).unwrap();
+    let sender = Sender::open(&broker.settings()).unwrap();
+    (broker, sender)
+}
+
+fn click(id: usize, key: &str) -> String {
+    format!(r#"{{"id":{id},"key":"{key}"}}"#)
+}
+
+fn send(sender: &Sender, partitions: u32, values: impl IntoIterator<Item = String>) {
+    for (n, value) in values.into_iter().enumerate() {
+        let partition = u32::try_from(n).unwrap() % partitions;
+        sender
+            .send(TOPIC, Some(partition), None, Some(value.as_bytes()))
+            .unwrap();
+    }
+    sender.flush(Duration::from_secs(10)).unwrap();
+}
+
+/// Waits for a state.
+async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn committed(broker: &Embedded) -> u64 {
+    let cluster = Cluster::connect(&broker.settings()).unwrap();
+    let positions = cluster.committed(GROUP, TOPIC).unwrap();
+    positions.iter().filter_map(|(_, position)| *position).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_ends_once_whatever_it_is() {
+    let (broker, sender) = broker(3);
+    let world = World::default();
+    world.arrive((0..6).map(|n| format!("k{n}")));
+    world.0.lock().too_large.insert("k5".into());
+    let clicks = (0..600).map(|n| match n % 10 {
+        7 => click(n, &format!("late{n}")),
+        8 => click(n - 8, "k0"),
+        9 => "not JSON".into(),
+        _ if n == 6 => click(n, "nobody"),
+        _ => click(n, &format!("k{}", n % 6)),
+    });
+    send(&sender, 3, clicks);
+    sender.send(TOPIC, Some(0), None, None).unwrap();
+    let wait_max = Duration::from_secs(5);
+    let running = Running::start(&world, broker.settings(), Options { wait_max, ..options() });
+    until("all but the late ones and one are resolved", || world.resolved() == 600 + 1 - 60 - 60 - 1).await;
+    assert_eq!(running.handle.status().waiting, 61);
+    assert!(running.readiness.is_ready());
+    world.arrive((0..600).map(|n| format!("late{n}")));
+    until("all are resolved", || world.resolved() == 541).await;
+    until("all is committed", || running.handle.status().partitions.iter().all(|p| p.committed.is_some() && p.committed == p.next)).await;
+    let tally = running.handle.status().tally;
+    let outcomes = world.outcomes();
+    assert_eq!(outcomes["malformed"], 61);
+    assert_eq!(outcomes["unjoinable (timed_out)"], 1);
+    let too_large = (0..600).filter(|n| n % 10 < 7 && *n != 6 && n % 6 == 5).count();
+    assert_eq!(outcomes["unjoinable (row_too_large)"], too_large);
+    assert_eq!((tally.malformed, tally.already_resolved), (61, 60));
+    assert_eq!(tally.joined + tally.unjoinable, 541 - 61);
+    running.stop().await;
+    assert_eq!(committed(&broker), 601);
+}

@@ -1,0 +1,119 @@
+//! Where rows go: a sink compares, appends all or nothing, and knows how far it is. Knows no registry.
+
+mod embedded;
+mod redis;
+
+pub use embedded::EmbeddedSink;
+pub use redis::{RedisOptions, RedisSink};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rtf_proto::{LogId, Offset, PartitionId};
+
+/// A partition of one join log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The log; what was written from another one is not added to.
+    pub log: LogId,
+    /// Partition of the log, and so of the sink.
+    pub partition: PartitionId,
+}
+
+/// A closed row on its way into a sink.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Offset of its record in the join log; its entry id. Never 0: a log begins with a barrier.
+    pub offset: Offset,
+    /// Kafka timestamp of the later side, ms since 1970.
+    pub later_ts: i64,
+    /// The row as the sink's readers see it.
+    pub json: Bytes,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendOutcome {
+    /// All rows are in.
+    Appended {
+        /// Where the sink ends now: the last row's offset.
+        last: Offset,
+    },
+    /// The sink did not end where the caller believed; nothing was appended.
+    Moved {
+        /// Where it really ends; `None` when it is empty.
+        last: Option<Offset>,
+    },
+}
+
+/// Why a sink gave no outcome.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Its rows are another log's. Nothing was appended, and nothing will be until somebody acts.
+    #[error("{subject} was written from log {found}, this is log {expected}: {remedy}")]
+    OtherLog {
+        /// The stream, by name.
+        subject: String,
+        /// The log its rows are of, or words for "nobody knows".
+        found: String,
+        /// The log that is being published.
+        expected: LogId,
+        /// What to do.
+        remedy: String,
+    },
+    /// It has rows that the log does not have.
+    #[error("{subject} ends at {last}, but the log ends at {end}: {remedy}")]
+    Ahead {
+        /// The stream, by name.
+        subject: String,
+        /// Its last entry.
+        last: Offset,
+        /// One past the log's last record.
+        end: Offset,
+        /// What to do.
+        remedy: String,
+    },
+    /// Something else stands in its place.
+    #[error("{subject} is not ours ({words}): {remedy}")]
+    NotOurs {
+        /// The stream, by name.
+        subject: String,
+        /// What is wrong with it.
+        words: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Down, slow, loading, read-only, full. The rows may or may not be in: ask where it ends.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl SinkError {
+    /// Whether the same call may succeed without anybody's help.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// A store of rows, one stream per partition.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// Where the stream ends: the offset of the last row ever appended, `None` when it is empty.
+    async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError>;
+
+    /// Appends `rows`, whose offsets rise from `expected_last` on and which are at least one, if the stream ends at
+    /// `expected_last`: all of them or none.
+    ///
+    /// Not cancel-safe in its outcome: the rows of a dropped call may be in.
+    async fn append(
+        &self,
+        place: Place,
+        expected_last: Option<Offset>,
+        rows: &[Row],
+    ) -> Result<AppendOutcome, SinkError>;
+
+    /// The stream's name, for people.
+    fn subject(&self, partition: PartitionId) -> String;
+
+    /// What a person has to do so that the stream can be written anew.
+    fn remedy(&self, partition: PartitionId) -> String;
+}

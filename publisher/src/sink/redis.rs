@@ -1,0 +1,281 @@
+//! The Redis sink: one stream per partition, appended to by a script that compares first (RULES 21–23).
+//!
+//! Its answers are not trusted: each names its stream and the number of its call. After any error the connection is
+//! given up, since nobody knows what still comes out of it.
+
+use super::{AppendOutcome, Place, Row, Sink, SinkError};
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
+use rtf_proto::naming::{redis_log_key, redis_stream};
+use rtf_proto::{Offset, PartitionId};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// After a connection could not be made, nobody tries again for so long; the many partitions share one failure.
+const RECONNECT_AFTER: Duration = Duration::from_millis(40);
+/// Arguments of the script before the rows.
+const FIXED_ARGUMENTS: usize = 9;
+/// Bytes of a command beside its rows, and of each row's id, about.
+const FRAME_BYTES: usize = 256;
+const ID_BYTES: usize = 22;
+
+/// Where Redis is, and what is written there.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `redis://[user:password@]host:port[/db]`, as the client understands it.
+    pub url: String,
+    /// `join.name`, the prefix of the keys.
+    pub name: String,
+    /// Rows kept in each partition, about; 0 keeps all.
+    pub max_rows: u64,
+    /// Every call must be answered within this.
+    pub call_timeout: Duration,
+}
+
+/// Streams in Redis, over one connection that all partitions share.
+pub struct RedisSink {
+    options: RedisOptions,
+    client: Client,
+    script: Script,
+    slot: Mutex<Slot>,
+    calls: AtomicU64,
+}
+
+/// The connection, if there is one.
+#[derive(Default)]
+struct Slot {
+    open: Option<Connection>,
+    /// How many there were; tells an old connection's failure from the present one's.
+    lives: u64,
+    failed: Option<(Instant, SinkError)>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    life: u64,
+    redis: MultiplexedConnection,
+}
+
+/// The script's answer: stream, call, what happened, last id, log.
+type Answer = (String, u64, String, String, String);
+
+/// What the script found, checked.
+struct Found {
+    appended: bool,
+    last: Option<Offset>,
+}
+
+impl RedisSink {
+    /// A sink that connects with its first call.
+    ///
+    /// # Errors
+    /// The address cannot be understood.
+    pub fn new(options: RedisOptions) -> Result<Self, SinkError> {
+        // The address may hold a password, so it is not repeated.
+        let client = Client::open(options.url.as_str())
+            .map_err(|e| SinkError::Unavailable(format!("the address of Redis is no good: {e}")))?;
+        Ok(Self {
+            options,
+            client,
+            script: Script::new(include_str!("append.lua")),
+            slot: Mutex::default(),
+            calls: AtomicU64::new(0),
+        })
+    }
+
+    async fn call(
+        &self,
+        place: Place,
+        expected_last: Option<Offset>,
+        rows: &[Row],
+    ) -> Result<Found, SinkError> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let command = self.command(place, call, expected_last, rows);
+        let mut connection = self.connect().await?;
+        let found = match self.evaluate(&mut connection.redis, &command).await {
+            Ok(answer) => self.check(place, call, answer),
+            Err(error) => Err(self.failure(place, &error)),
+        };
+        if matches!(found, Err(SinkError::Unavailable(_))) {
+            self.give_up(connection.life).await;
+        }
+        found
+    }
+
+    fn command(&self, place: Place, call: u64, expected_last: Option<Offset>, rows: &[Row]) -> Cmd {
+        let bytes: usize = rows.iter().map(|row| row.json.len() + ID_BYTES).sum();
+        let mut command = Cmd::with_capacity(FIXED_ARGUMENTS + 2 * rows.len(), FRAME_BYTES + bytes);
+        command
+            .arg("EVALSHA")
+            .arg(self.script.get_hash())
+            .arg(2)
+            .arg(redis_stream(&self.options.name, place.partition))
+            .arg(redis_log_key(&self.options.name, place.partition))
+            .arg(call)
+            .arg(place.log.to_string())
+            .arg(expected_last.map(entry_id).unwrap_or_default())
+            .arg(self.options.max_rows);
+        for row in rows {
+            command.arg(entry_id(row.offset)).arg(row.json.as_ref());
+        }
+        command
+    }
+
+    /// Runs the script, and loads it where Redis does not know it yet.
+    async fn evaluate(
+        &self,
+        redis: &mut MultiplexedConnection,
+        command: &Cmd,
+    ) -> Result<Answer, RedisError> {
+        match command.query_async(redis).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.script.load_async(redis).await?;
+                command.query_async(redis).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn check(&self, place: Place, call: u64, answer: Answer) -> Result<Found, SinkError> {
+        let (stream, answered, state, last, log) = answer;
+        if stream != redis_stream(&self.options.name, place.partition) || answered != call {
+            let words = format!("call {call} got the answer to call {answered} about {stream}");
+            return Err(SinkError::Unavailable(words));
+        }
+        if state == "other" {
+            return Err(self.other_log(place, log));
+        }
+        Ok(Found {
+            appended: state == "appended",
+            last: self.offset(place, &last)?,
+        })
+    }
+
+    fn other_log(&self, place: Place, log: String) -> SinkError {
+        let key = redis_log_key(&self.options.name, place.partition);
+        SinkError::OtherLog {
+            subject: self.subject(place.partition),
+            found: if log.is_empty() {
+                format!("that nobody knows ({key} is missing)")
+            } else {
+                log
+            },
+            expected: place.log,
+            remedy: self.remedy(place.partition),
+        }
+    }
+
+    fn offset(&self, place: Place, id: &str) -> Result<Option<Offset>, SinkError> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let offset = id.strip_suffix("-0").and_then(|text| text.parse().ok());
+        let foreign = || {
+            self.not_ours(
+                place,
+                format!("its last entry id {id} is no offset of a log"),
+            )
+        };
+        offset.map(Some).ok_or_else(foreign)
+    }
+
+    fn not_ours(&self, place: Place, words: String) -> SinkError {
+        SinkError::NotOurs {
+            subject: self.subject(place.partition),
+            words,
+            remedy: self.remedy(place.partition),
+        }
+    }
+
+    fn failure(&self, place: Place, error: &RedisError) -> SinkError {
+        let words = error.to_string();
+        if words.contains("WRONGTYPE") {
+            return self.not_ours(place, "a key of it holds another type".into());
+        }
+        SinkError::Unavailable(words)
+    }
+
+    async fn connect(&self) -> Result<Connection, SinkError> {
+        let mut slot = self.slot.lock().await;
+        if let Some(connection) = &slot.open {
+            return Ok(connection.clone());
+        }
+        if let Some((at, error)) = &slot.failed
+            && at.elapsed() < RECONNECT_AFTER
+        {
+            return Err(error.clone());
+        }
+        match self.dial().await {
+            Ok(redis) => {
+                slot.lives += 1;
+                slot.failed = None;
+                let life = slot.lives;
+                Ok(slot.open.insert(Connection { life, redis }).clone())
+            }
+            Err(error) => {
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn dial(&self) -> Result<MultiplexedConnection, SinkError> {
+        let timeout = self.options.call_timeout;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout));
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(connected) => connected.map_err(|e| SinkError::Unavailable(e.to_string())),
+            Err(_) => Err(SinkError::Unavailable(format!(
+                "no connection within {timeout:?}"
+            ))),
+        }
+    }
+
+    async fn give_up(&self, life: u64) {
+        let mut slot = self.slot.lock().await;
+        slot.open.take_if(|open| open.life == life);
+    }
+}
+
+fn entry_id(offset: Offset) -> String {
+    format!("{offset}-0")
+}
+
+#[async_trait]
+impl Sink for RedisSink {
+    async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError> {
+        Ok(self.call(place, None, &[]).await?.last)
+    }
+
+    async fn append(
+        &self,
+        place: Place,
+        expected_last: Option<Offset>,
+        rows: &[Row],
+    ) -> Result<AppendOutcome, SinkError> {
+        let found = self.call(place, expected_last, rows).await?;
+        match found.last {
+            Some(last) if found.appended => Ok(AppendOutcome::Appended { last }),
+            last => Ok(AppendOutcome::Moved { last }),
+        }
+    }
+
+    fn subject(&self, partition: PartitionId) -> String {
+        format!("stream {}", redis_stream(&self.options.name, partition))
+    }
+
+    fn remedy(&self, partition: PartitionId) -> String {
+        let name = &self.options.name;
+        format!(
+            "delete it (DEL {} {}) or use another join.name",
+            redis_stream(name, partition),
+            redis_log_key(name, partition)
+        )
+    }
+}

@@ -1,0 +1,329 @@
+//! What every role says of itself: locally, over gRPC, and all of them together for the page.
+
+use async_trait::async_trait;
+use metrics_exporter_prometheus::PrometheusHandle;
+use rtf_proto::pb;
+use rtf_proto::pb::admin_client::AdminClient;
+use rtf_proto::pb::admin_server::{Admin, AdminServer};
+use rtf_service::Component;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tonic::transport::Endpoint;
+use tonic::{Request, Response, Status};
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// One role's report.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its name.
+    pub role: String,
+    /// Its program's version; empty when it does not answer.
+    pub version: String,
+    /// How long it has been running.
+    pub uptime: Duration,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Why not.
+    pub reason: String,
+    /// Its figures, a JSON object.
+    pub figures: Value,
+}
+
+/// Somebody who can be asked.
+#[async_trait]
+pub trait Reporter: Send + Sync + 'static {
+    /// How it is, now.
+    async fn report(&self) -> Report;
+}
+
+/// A role's figures, as it alone knows them.
+#[async_trait]
+pub trait Figures: Send + Sync + 'static {
+    /// A JSON object.
+    async fn figures(&self) -> Value;
+}
+
+/// A role in this process.
+pub struct Local {
+    role: &'static str,
+    component: Component,
+    started: Instant,
+    figures: Arc<dyn Figures>,
+}
+
+impl Local {
+    /// A role with its readiness and figures.
+    pub fn new(role: &'static str, component: Component, figures: Arc<dyn Figures>) -> Arc<Self> {
+        Arc::new(Self {
+            role,
+            component,
+            started: Instant::now(),
+            figures,
+        })
+    }
+
+    /// The same over gRPC.
+    pub fn service(self: Arc<Self>) -> AdminServer<impl Admin> {
+        AdminServer::new(Grpc(self))
+    }
+}
+
+#[async_trait]
+impl Reporter for Local {
+    async fn report(&self) -> Report {
+        let reason = self.component.reason();
+        Report {
+            role: self.role.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime: self.started.elapsed(),
+            ready: reason.is_none(),
+            reason: reason.unwrap_or_default(),
+            figures: self.figures.figures().await,
+        }
+    }
+}
+
+struct Grpc(Arc<Local>);
+
+#[tonic::async_trait]
+impl Admin for Grpc {
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let report = self.0.report().await;
+        Ok(Response::new(pb::StatusResponse {
+            role: report.role,
+            version: report.version,
+            uptime_ms: u64::try_from(report.uptime.as_millis()).unwrap_or(u64::MAX),
+            ready: report.ready,
+            reason: report.reason,
+            json: report.figures.to_string(),
+        }))
+    }
+}
+
+/// A role in another process.
+pub struct Remote {
+    role: &'static str,
+    url: String,
+}
+
+impl Remote {
+    /// The role behind this gRPC address.
+    pub fn new(role: &'static str, url: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self {
+            role,
+            url: url.into(),
+        })
+    }
+
+    async fn ask(&self) -> anyhow::Result<pb::StatusResponse> {
+        let endpoint = Endpoint::from_shared(self.url.clone())?
+            .connect_timeout(CONNECT_WITHIN)
+            .timeout(ANSWER_WITHIN);
+        let mut client = AdminClient::new(endpoint.connect().await?);
+        Ok(client.status(pb::StatusRequest {}).await?.into_inner())
+    }
+}
+
+#[async_trait]
+impl Reporter for Remote {
+    async fn report(&self) -> Report {
+        match self.ask().await {
+            Ok(answer) => Report {
+                role: answer.role,
+                version: answer.version,
+                uptime: Duration::from_millis(answer.uptime_ms),
+                ready: answer.ready,
+                reason: answer.reason,
+                figures: serde_json::from_str(&answer.json).unwrap_or_default(),
+            },
+            Err(error) => Report {
+                role: self.role.into(),
+                version: String::new(),
+                uptime: Duration::ZERO,
+                ready: false,
+                reason: format!("{} does not answer: {error:#}", self.url),
+                figures: json!({}),
+            },
+        }
+    }
+}
+
+/// All roles' figures in one object, as the page and `rtf status --json` show them.
+pub struct Together {
+    reporters: Vec<Arc<dyn Reporter>>,
+    last: Mutex<Option<(Instant, f64)>>,
+}
+
+impl Together {
+    /// Of these.
+    pub fn new(reporters: Vec<Arc<dyn Reporter>>) -> Self {
+        Self {
+            reporters,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Every role's report.
+    pub async fn reports(&self) -> Vec<Report> {
+        futures::future::join_all(self.reporters.iter().map(|reporter| reporter.report())).await
+    }
+
+    /// The merged figures; a role's own stand at the top level, its state under `roles`.
+    pub async fn merged(&self) -> Value {
+        let reports = self.reports().await;
+        let mut merged = Map::new();
+        for report in &reports {
+            if let Value::Object(figures) = &report.figures {
+                merge(&mut merged, figures);
+            }
+        }
+        merged.insert(
+            "ready".into(),
+            reports.iter().all(|report| report.ready).into(),
+        );
+        merged.insert("roles".into(), reports.iter().map(as_json).collect());
+        if let Some(joined) = merged.get("joined").and_then(Value::as_f64) {
+            merged.insert("joins_per_second".into(), self.rate(joined).await.into());
+        }
+        Value::Object(merged)
+    }
+
+    /// Joins a second since the last question.
+    async fn rate(&self, joined: f64) -> f64 {
+        let now = Instant::now();
+        match self.last.lock().await.replace((now, joined)) {
+            Some((then, before)) if joined >= before => {
+                (joined - before) / (now - then).as_secs_f64().max(0.001)
+            }
+            _ => 0.0,
+        }
+    }
+}
+
+#[async_trait]
+impl rtf_web::StatusSource for Together {
+    async fn status(&self) -> Value {
+        self.merged().await
+    }
+}
+
+/// Numbers of several processes of one role are added up, objects merged.
+fn merge(into: &mut Map<String, Value>, figures: &Map<String, Value>) {
+    for (key, value) in figures {
+        match (into.get_mut(key), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => merge(known, more),
+            (Some(Value::Number(known)), Value::Number(more)) => {
+                let sum = known.as_f64().unwrap_or_default() + more.as_f64().unwrap_or_default();
+                let whole = known.is_u64() && more.is_u64();
+                into.insert(
+                    key.clone(),
+                    if whole {
+                        (sum as u64).into()
+                    } else {
+                        sum.into()
+                    },
+                );
+            }
+            _ => {
+                into.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// A report as JSON, without its figures.
+pub fn as_json(report: &Report) -> Value {
+    json!({
+        "role": report.role, "version": report.version, "uptime_seconds": report.uptime.as_secs(),
+        "ready": report.ready, "reason": report.reason,
+    })
+}
+
+/// A quantile of the join latency in seconds, from the process's own histogram; `None` while there is nothing.
+pub fn latency(metrics: &PrometheusHandle, quantile: f64) -> Option<f64> {
+    let rendered = metrics.render();
+    let buckets: Vec<(f64, f64)> = rendered
+        .lines()
+        .filter_map(|line| {
+            let (label, count) = line
+                .strip_prefix("rtf_join_latency_seconds_bucket{")?
+                .rsplit_once(' ')?;
+            let bound = label.split("le=\"").nth(1)?.split('"').next()?;
+            let bound = if bound == "+Inf" {
+                f64::INFINITY
+            } else {
+                bound.parse().ok()?
+            };
+            Some((bound, count.parse().ok()?))
+        })
+        .collect();
+    within(&buckets, quantile)
+}
+
+/// Linear within the bucket the quantile falls into.
+fn within(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
+    let total = buckets.last()?.1;
+    if total == 0.0 {
+        return None;
+    }
+    let wanted = total * quantile;
+    let (mut below, mut count_below) = (0.0, 0.0);
+    for (bound, count) in buckets {
+        if *count >= wanted {
+            let share = if *count > count_below {
+                (wanted - count_below) / (count - count_below)
+            } else {
+                1.0
+            };
+            return Some(if bound.is_finite() {
+                below + (bound - below) * share
+            } else {
+                below
+            });
+        }
+        (below, count_below) = (*bound, *count);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        let buckets = [
+            (0.01, 50.0),
+            (0.02, 90.0),
+            (0.05, 100.0),
+            (f64::INFINITY, 100.0),
+        ];
+        assert_eq!(within(&buckets, 0.5), Some(0.01));
+        assert!((within(&buckets, 0.7).unwrap() - 0.015).abs() < 1e-9);
+        assert!((within(&buckets, 0.99).unwrap() - 0.047).abs() < 1e-9);
+        assert_eq!(within(&[(0.01, 0.0), (f64::INFINITY, 0.0)], 0.5), None);
+        assert_eq!(within(&[], 0.5), None);
+    }
+
+    #[test]
+    fn figures_of_several_processes_add_up() {
+        let mut merged = Map::new();
+        for figures in [
+            json!({"joined": 1, "lag": {"t": {"0": 5}}}),
+            json!({"joined": 2, "lag": {"t": {"0": 1, "1": 2}}}),
+        ] {
+            merge(&mut merged, figures.as_object().unwrap());
+        }
+        assert_eq!(
+            Value::Object(merged),
+            json!({"joined": 3, "lag": {"t": {"0": 6, "1": 2}}})
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! What can be typed. Dumb: parsed here, resolved elsewhere.
+
+use crate::synth::SynthArgs;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Joins two Kafka topics continuously and exactly once, and shows the rows live.
+///
+/// Start with `rtf demo`, which needs nothing installed. For topics of your own: write rtf.toml (`rtf config print`
+/// shows every key with its meaning), check it with `rtf config check -c rtf.toml`, and `rtf run -c rtf.toml`.
+///
+/// Exit codes: 0 stopped cleanly, 1 failed, 64 bad usage or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "rtf", version, max_term_width = 100)]
+pub struct Cli {
+    /// How log lines are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Pretty)]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, or a tracing filter; RTF_LOG does the same
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log_level: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Pretty,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the demonstration live: tweets that long for a vacation, joined with flight deals
+    Demo(DemoArgs),
+    /// Run all roles in one process
+    Run(ConfigArgs),
+    /// Run the registry: who won
+    Registry(ConfigArgs),
+    /// Run the joiner: the event store and the join itself
+    Joiner(ConfigArgs),
+    /// Run the dispatcher: reads the foreign topic and waits for late partners
+    Dispatcher(ConfigArgs),
+    /// Run the publisher: carries accepted rows into Redis
+    Publisher(ConfigArgs),
+    /// Run the web table
+    Web(ConfigArgs),
+    /// Make data and send it: the demonstration's, or a click/query load
+    Synth(SynthArgs),
+    /// Prove it: compare foreign topic, join log and Redis; exit code 1 if anything is lost or duplicated
+    Verify(ReportArgs),
+    /// Say how an event was resolved, and show its row
+    Lookup(LookupArgs),
+    /// Ask every role how it is
+    Status(ReportArgs),
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file; RTF__SECTION__KEY in the environment and --set win over it
+    #[arg(short, long, value_name = "FILE", env = "RTF_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set one key, for example --set registry.partitions=4; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Short for --set kafka.bootstrap=HOST:PORT
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// Short for --set redis.url=URL
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+}
+
+/// Which configuration, and how to report.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LookupArgs {
+    /// The event's id; or topic/partition/offset for one without an id of its own
+    pub id: String,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration as `run` would and say what is wrong with it
+    Check(ReportArgs),
+    /// Print every key with its meaning and its effective value
+    Print(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// A real Kafka instead of the embedded one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// A real Redis instead of a redis-server of its own, or of none
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// Where the page is served
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// Tweets a second
+    #[arg(long, default_value = "5")]
+    pub rate: std::num::NonZeroU32,
+    /// The same seed gives the same tweets and deals
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Use no redis-server even if there is one
+    #[arg(long, conflicts_with = "redis")]
+    pub no_redis: bool,
+}

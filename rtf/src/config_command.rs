@@ -1,0 +1,32 @@
+//! `rtf config check|print`.
+
+use crate::cli::ConfigCommand;
+use crate::load;
+use std::process::ExitCode;
+
+/// Runs it.
+///
+/// # Errors
+/// A configuration that is not accepted.
+pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Print(args) => print!("{}", load(&args)?.print()),
+        ConfigCommand::Check(args) => {
+            let config = load(&args.config)?;
+            let warnings: Vec<String> = config.check().iter().map(ToString::to_string).collect();
+            if args.json {
+                println!(
+                    "{}",
+                    serde_json::json!({ "ok": true, "warnings": warnings })
+                );
+            } else {
+                warnings.iter().for_each(|warning| println!("{warning}"));
+                println!(
+                    "the configuration is good: {} joins `{}` with `{}`",
+                    config.join.name, config.join.foreign.topic, config.join.primary.topic
+                );
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

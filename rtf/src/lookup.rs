@@ -1,0 +1,188 @@
+//! `rtf lookup ID`: how an event was resolved, with its row.
+
+use crate::options;
+use anyhow::{Context, bail};
+use rtf_config::Config;
+use rtf_kafka::{Cluster, Isolation, Polled, Settings, Start, Tail};
+use rtf_proto::client::{Endpoints, RegistryClient};
+use rtf_proto::record::{Body, Content, decode};
+use rtf_proto::{
+    EventId, LookupItem, Offset, PartitionId, Registry, Resolved, Source, naming, row,
+};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// Prints what is known of an id. Exit code 1 when nothing is.
+///
+/// # Errors
+/// The registry or Kafka does not answer.
+pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let settings = options::kafka(config);
+    let source = source(config, &settings, id)?;
+    let wanted = match &source {
+        Some(source) => source.event_id(),
+        None => EventId::from(id),
+    };
+    let item = LookupItem {
+        id: wanted.clone(),
+        source: source.unwrap_or_else(|| nowhere(config)),
+    };
+    let found = tokio::time::timeout(options::ANSWER_WITHIN, registry(config)?.lookup(vec![item]))
+        .await
+        .context("the registry did not answer in time")??;
+    let Some(resolved) = found.into_iter().next().flatten() else {
+        report_unknown(&wanted, json);
+        return Ok(ExitCode::FAILURE);
+    };
+    let topic = naming::log_topic(&config.join.name);
+    let detail = tokio::task::spawn_blocking(move || read(&settings, &topic, resolved)).await??;
+    report(&wanted, resolved, &detail, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The registry, over gRPC.
+fn registry(config: &Config) -> anyhow::Result<RegistryClient> {
+    let listed = &config.cluster.registries;
+    let urls = if listed.is_empty() {
+        vec![format!("http://{}", config.registry.listen)]
+    } else {
+        listed.clone()
+    };
+    Ok(RegistryClient::new(Endpoints::new(&urls)?))
+}
+
+/// `topic/partition/offset` of the foreign topic names an event without an id of its own.
+fn source(config: &Config, settings: &Settings, id: &str) -> anyhow::Result<Option<Source>> {
+    let topic = &config.join.foreign.topic;
+    let Some((partition, offset)) = id
+        .strip_prefix(topic)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return Ok(None);
+    };
+    let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else {
+        return Ok(None);
+    };
+    let info = Cluster::connect(settings)?
+        .topic(topic)?
+        .with_context(|| format!("topic `{topic}` does not exist"))?;
+    Ok(Some(Source {
+        topic: topic.as_str().into(),
+        topic_id: info.id,
+        partition,
+        offset,
+    }))
+}
+
+fn nowhere(config: &Config) -> Source {
+    Source {
+        topic: config.join.foreign.topic.as_str().into(),
+        topic_id: Default::default(),
+        partition: 0,
+        offset: 0,
+    }
+}
+
+/// Reads the winner's record. Blocking.
+fn read(settings: &Settings, topic: &str, resolved: Resolved) -> anyhow::Result<Value> {
+    let (partition, offset) = (resolved.partition, resolved.offset);
+    let tail = Tail::open(
+        settings,
+        topic,
+        &[(partition, Start::Offset(offset))],
+        Isolation::ReadUncommitted,
+    )?;
+    let deadline = Instant::now() + READ_WITHIN;
+    while Instant::now() < deadline {
+        match tail.poll(Duration::from_millis(100)) {
+            Polled::Record(record) if record.offset() == offset => {
+                return detail(&record, partition, offset);
+            }
+            Polled::Record(_) => {
+                bail!("the log no longer has offset {offset} of partition {partition}")
+            }
+            Polled::Failed(error) => return Err(error.into()),
+            Polled::EndOfPartition(_) | Polled::Idle => {}
+        }
+    }
+    bail!("offset {offset} of partition {partition} could not be read within {READ_WITHIN:?}")
+}
+
+fn detail(
+    record: &rtf_kafka::Record<'_>,
+    partition: PartitionId,
+    offset: Offset,
+) -> anyhow::Result<Value> {
+    let decoded = decode(record.key(), record.value())?;
+    let Content::Event(event) = decoded.content else {
+        bail!("offset {offset} holds no event")
+    };
+    let body = Body::decode(event.outcome, bytes::Bytes::copy_from_slice(event.body))
+        .context("an unreadable body")?;
+    let row = body
+        .row()
+        .map(|open| row::close(open, record.timestamp_ms(), offset, partition));
+    let row: Value = row
+        .map(|row| serde_json::from_slice(&row))
+        .transpose()?
+        .unwrap_or_default();
+    let (topic_id, source_partition, source_offset) = event.source;
+    let mut detail = json!({
+        "source": { "topic_id": topic_id.to_string(), "partition": source_partition, "offset": source_offset },
+        "resolved_ts": record.timestamp_ms(), "row": row,
+    });
+    match body {
+        Body::Joined { .. } => {}
+        Body::Unjoinable {
+            attempts,
+            first_seen_ms,
+            ..
+        } => {
+            detail["attempts"] = attempts.into();
+            detail["first_seen_ts"] = first_seen_ms.into();
+        }
+        Body::Malformed { words, original } => {
+            detail["words"] = words.into();
+            detail["original"] = original
+                .value
+                .map(|value| String::from_utf8_lossy(&value).into_owned())
+                .into();
+        }
+    }
+    Ok(detail)
+}
+
+fn report_unknown(id: &EventId, json: bool) {
+    if json {
+        println!("{}", json!({ "id": id.to_string(), "resolved": false }));
+    } else {
+        println!("{id}: not resolved. It was never read, or it waits for its partner.");
+    }
+}
+
+fn report(id: &EventId, resolved: Resolved, detail: &Value, json: bool) {
+    let Resolved {
+        partition,
+        offset,
+        outcome,
+    } = resolved;
+    if json {
+        let mut all = json!({ "id": id.to_string(), "resolved": true, "outcome": outcome.as_str(), "partition": partition, "offset": offset });
+        if let (Value::Object(all), Value::Object(detail)) = (&mut all, detail) {
+            all.extend(detail.clone());
+        }
+        println!("{all}");
+        return;
+    }
+    println!("{id}: {outcome}, at offset {offset} of partition {partition} of the join log");
+    if let Some(words) = detail["words"].as_str() {
+        println!("  {words}");
+    }
+    if !detail["row"].is_null() {
+        println!("{:#}", detail["row"]);
+    }
+}

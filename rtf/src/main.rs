@@ -1,0 +1,102 @@
+//! The binary: parses, resolves, composes the roles. The only place that knows all of them.
+
+mod admin;
+mod cli;
+mod config_command;
+mod demo;
+mod exit;
+mod kafka_flags;
+mod lookup;
+mod options;
+mod progress;
+mod roles;
+mod status;
+mod synth;
+mod verify;
+
+use clap::Parser;
+use cli::{Cli, Command, ConfigArgs};
+use roles::Role;
+use rtf_config::Config;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // --help and --version are no errors.
+            let code = if error.use_stderr() {
+                ExitCode::from(exit::USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+            // Standard output may be closed already.
+            let _ = error.print();
+            return code;
+        }
+    };
+    exit::report(run(cli))
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    options::init_logging(cli.log_format, cli.log_level.as_deref());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(command(cli.command));
+    // A thread that is stuck in a client library must not keep a finished process alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}
+
+async fn command(command: Command) -> anyhow::Result<ExitCode> {
+    let done = |(): ()| ExitCode::SUCCESS;
+    match command {
+        Command::Demo(args) => demo::run(args).await.map(done),
+        Command::Run(args) => roles::run(&load(&args)?, &Role::ALL).await.map(done),
+        Command::Registry(args) => roles::run(&load(&args)?, &[Role::Registry]).await.map(done),
+        Command::Joiner(args) => roles::run(&load(&args)?, &[Role::Joiner]).await.map(done),
+        Command::Dispatcher(args) => roles::run(&load(&args)?, &[Role::Dispatcher])
+            .await
+            .map(done),
+        Command::Publisher(args) => roles::run(&load(&args)?, &[Role::Publisher])
+            .await
+            .map(done),
+        Command::Web(args) => roles::run(&load(&args)?, &[Role::Web]).await.map(done),
+        Command::Synth(args) => {
+            let shutdown = rtf_service::shutdown::on_signals()?;
+            tokio::task::spawn_blocking(move || synth::run(&args, &shutdown))
+                .await?
+                .map(done)
+        }
+        Command::Verify(args) => {
+            let config = load(&args.config)?;
+            verify::run(&config, &options::kafka(&config), args.json).await
+        }
+        Command::Lookup(args) => {
+            lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await
+        }
+        Command::Status(args) => status::run(&load(&args.config)?, args.json).await,
+        Command::Config(command) => config_command::run(command),
+    }
+}
+
+/// Reads the configuration; flags win over the environment, that over the file, that over the defaults.
+fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
+    let mut overrides = Vec::new();
+    for set in &args.set {
+        let (key, value) = set.split_once('=').ok_or_else(|| {
+            exit::usage(format!(
+                "--set {set}: expected KEY=VALUE, for example --set registry.partitions=4"
+            ))
+        })?;
+        overrides.push((key.trim().to_owned(), value.trim().to_owned()));
+    }
+    for (key, value) in [("kafka.bootstrap", &args.kafka), ("redis.url", &args.redis)] {
+        overrides.extend(value.as_ref().map(|value| (key.to_owned(), value.clone())));
+    }
+    Config::load(args.config.as_deref(), &overrides).map_err(|error| exit::usage(error.to_string()))
+}

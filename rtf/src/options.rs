@@ -1,0 +1,203 @@
+//! From the configuration to what each role must be told. The roles know no configuration file.
+
+use crate::cli::LogFormat;
+use rtf_config::{Config, Isolation, Order, Policy, Unmatched};
+use rtf_json::{Fields, Folding};
+use rtf_kafka::Settings;
+use rtf_proto::{MAX_ID_BYTES, naming};
+use std::time::Duration;
+
+/// Keys a joiner remembers that were asked for in vain.
+const WANTED_KEYS: usize = 1_000_000;
+/// Batches a joiner works on at once.
+const JOIN_BATCHES: usize = 256;
+
+/// Starts logging.
+pub fn init_logging(format: LogFormat, filter: Option<&str>) {
+    let format = match format {
+        LogFormat::Pretty => rtf_service::logging::Format::Pretty,
+        LogFormat::Json => rtf_service::logging::Format::Json,
+    };
+    rtf_service::logging::init(format, filter);
+}
+
+/// How to reach Kafka.
+pub fn kafka(config: &Config) -> Settings {
+    Settings {
+        bootstrap: config.kafka.bootstrap.clone(),
+        properties: config.kafka.properties.clone(),
+        embedded: false,
+    }
+}
+
+/// The dispatcher's consumer group.
+pub fn group(config: &Config) -> String {
+    match config.dispatcher.group.as_str() {
+        "" => naming::dispatcher_group(&config.join.name),
+        group => group.into(),
+    }
+}
+
+/// Which records of transactions are read.
+pub fn isolation(config: &Config) -> rtf_kafka::Isolation {
+    match config.dispatcher.isolation {
+        Isolation::ReadCommitted => rtf_kafka::Isolation::ReadCommitted,
+        Isolation::ReadUncommitted => rtf_kafka::Isolation::ReadUncommitted,
+    }
+}
+
+/// Whether unjoinable events have rows too.
+pub fn emits_unmatched(config: &Config) -> bool {
+    config.join.wait.unmatched == Unmatched::Emit
+}
+
+/// Where a foreign event keeps its id, key and time.
+pub fn foreign_fields(config: &Config) -> Fields {
+    let foreign = &config.join.foreign;
+    Fields {
+        id: foreign.id.clone(),
+        key: foreign.key.clone(),
+        time: given(&foreign.time),
+        extra: Vec::new(),
+        folding: Folding {
+            trim: foreign.trim,
+            fold_case: foreign.fold_case,
+        },
+        max_id_bytes: MAX_ID_BYTES,
+    }
+}
+
+/// What the registry must be told.
+pub fn registry(config: &Config) -> rtf_registry::Options {
+    let registry = &config.registry;
+    rtf_registry::Options {
+        topic: naming::log_topic(&config.join.name),
+        partitions: registry.partitions,
+        replication: (registry.replication > 0).then_some(i32::from(registry.replication)),
+        horizon: registry.horizon.0,
+        data: registry.data.clone(),
+    }
+}
+
+/// What the joiner must be told.
+pub fn joiner(config: &Config) -> rtf_joiner::Options {
+    let primary = &config.join.primary;
+    rtf_joiner::Options {
+        topic: primary.topic.clone(),
+        id: primary.id.clone(),
+        key: primary.key.clone(),
+        time: given(&primary.time),
+        expires: given(&primary.expires),
+        folding: Folding {
+            trim: primary.trim,
+            fold_case: primary.fold_case,
+        },
+        policy: policy(&config.join.r#match),
+        memory_bytes: usize::try_from(config.joiner.memory.0).unwrap_or(usize::MAX),
+        wanted_keys: WANTED_KEYS,
+        batches_in_flight: JOIN_BATCHES,
+    }
+}
+
+fn policy(matching: &rtf_config::Match) -> rtf_joiner::Policy {
+    match matching.policy {
+        Policy::First => rtf_joiner::Policy::First,
+        Policy::Latest => rtf_joiner::Policy::Latest,
+        Policy::All => rtf_joiner::Policy::All {
+            limit: matching.limit,
+        },
+        Policy::Best => rtf_joiner::Policy::Best {
+            order_by: matching.order_by.clone(),
+            direction: match matching.order {
+                Order::Asc => rtf_joiner::Direction::Ascending,
+                Order::Desc => rtf_joiner::Direction::Descending,
+            },
+            limit: matching.limit,
+        },
+    }
+}
+
+/// What the dispatcher must be told.
+pub fn dispatcher(config: &Config) -> rtf_dispatcher::Options {
+    let (foreign, wait, dispatcher) = (&config.join.foreign, &config.join.wait, &config.dispatcher);
+    rtf_dispatcher::Options {
+        id: foreign.id.clone(),
+        time: given(&foreign.time),
+        trim: foreign.trim,
+        fold_case: foreign.fold_case,
+        isolation: isolation(config),
+        session_timeout: dispatcher.session_timeout.0,
+        instance_id: given(&dispatcher.instance_id),
+        wait_max: wait.max.0,
+        retry_initial: wait.retry_initial.0,
+        retry_max: wait.retry_max.0,
+        max_events: wait.max_events,
+        max_bytes: usize::try_from(wait.max_bytes.0).unwrap_or(usize::MAX),
+        batch: dispatcher.batch,
+        in_flight: dispatcher.in_flight,
+        ..rtf_dispatcher::Options::new(foreign.topic.clone(), group(config), foreign.key.clone())
+    }
+}
+
+/// What the publisher must be told.
+pub fn publisher(config: &Config) -> rtf_publisher::Options {
+    rtf_publisher::Options {
+        emit_unjoinable: emits_unmatched(config),
+        ..rtf_publisher::Options::default()
+    }
+}
+
+/// How rows get into Redis.
+pub fn redis(config: &Config) -> rtf_publisher::sink::RedisOptions {
+    rtf_publisher::sink::RedisOptions {
+        url: config.redis.url.clone(),
+        name: config.join.name.clone(),
+        max_rows: config.redis.max_rows,
+        call_timeout: config.redis.timeout.0,
+    }
+}
+
+/// What the page must be told.
+pub fn web(config: &Config) -> rtf_web::Options {
+    let default = rtf_web::Options::default();
+    let join = &config.join;
+    rtf_web::Options {
+        title: given(&config.web.title).unwrap_or(default.title),
+        subtitle: format!(
+            "{} joined with {}, exactly once, as it happens.",
+            join.foreign.topic, join.primary.topic
+        ),
+        columns: config.web.columns.iter().map(column).collect(),
+    }
+}
+
+fn column(column: &rtf_config::Column) -> rtf_web::Column {
+    use rtf_web::{Align, Format};
+    rtf_web::Column {
+        title: column.title.clone(),
+        value: column.value.clone(),
+        details: column.details.clone(),
+        format: match column.format.as_deref() {
+            Some("money") => Format::Money,
+            Some("time") => Format::Time,
+            Some("airport") => Format::Airport,
+            Some("link") => Format::Link,
+            _ => Format::Text,
+        },
+        align: column.align.as_deref().map(|align| {
+            if align == "end" {
+                Align::End
+            } else {
+                Align::Start
+            }
+        }),
+    }
+}
+
+/// An empty text says that there is none.
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// How long an RPC of the command line may take.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,513 @@
+//! Composition: which roles run in this process, and how they reach the others.
+
+use crate::admin::{Figures, Local, Reporter, Together, latency};
+use crate::{options, status};
+use anyhow::Context;
+use async_trait::async_trait;
+use metrics_exporter_prometheus::PrometheusHandle;
+use rtf_config::Config;
+
+use rtf_dispatcher::{Dispatcher, DispatcherHandle};
+use rtf_joiner::JoinerRole;
+use rtf_kafka::Settings;
+use rtf_proto::client::{Endpoints, JoinerClient, RegistryClient};
+use rtf_proto::{Joiner, Registry, pb};
+use rtf_publisher::sink::{EmbeddedSink, RedisSink};
+use rtf_publisher::{Publisher, PublisherHandle};
+use rtf_registry::Replica;
+use rtf_rows::Rows;
+use rtf_service::listen::listen;
+use rtf_service::{Component, Readiness, Supervisor, grpc, http};
+use rtf_web::{EmbeddedRows, RedisRows, RowSource};
+use serde_json::{Map, Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// A role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Who won.
+    Registry,
+    /// The event store and the join.
+    Joiner,
+    /// Reads the foreign topic.
+    Dispatcher,
+    /// Carries rows to the sink.
+    Publisher,
+    /// The page.
+    Web,
+}
+
+impl Role {
+    /// All of them, in the order they start.
+    pub const ALL: [Self; 5] = [
+        Self::Registry,
+        Self::Joiner,
+        Self::Dispatcher,
+        Self::Publisher,
+        Self::Web,
+    ];
+}
+
+/// Where rows go and are read from.
+#[derive(Clone)]
+pub enum Sink {
+    /// As configured.
+    Redis,
+    /// This process's memory.
+    Embedded(Rows),
+}
+
+/// Runs roles until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// The first role that cannot go on, by name.
+pub async fn run(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
+    let shutdown = rtf_service::shutdown::on_signals()?;
+    let settings = options::kafka(config);
+    let pipeline = Pipeline::open(config.clone(), settings, Sink::Redis, roles, shutdown).await?;
+    if let Some(address) = pipeline.web_address() {
+        tracing::info!("the table is at http://{address}");
+    }
+    pipeline.run().await
+}
+
+/// Roles that are open and about to run.
+pub struct Pipeline {
+    supervisor: Supervisor,
+    web: Option<SocketAddr>,
+}
+
+impl Pipeline {
+    /// Opens everything: ports first, since they fail quickly, then the roles in the order they need each other.
+    ///
+    /// # Errors
+    /// A port in use, a Kafka that does not answer, a log or a directory that cannot be used.
+    pub async fn open(
+        config: Config,
+        settings: Settings,
+        sink: Sink,
+        roles: &[Role],
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let ports = Ports::bind(&config, roles).await?;
+        let web = ports
+            .web
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
+        let metrics = rtf_service::metrics::install();
+        let mut composer = Composer {
+            config,
+            settings,
+            sink,
+            metrics: metrics.clone(),
+            readiness: Readiness::default(),
+            supervisor: Supervisor::new(shutdown),
+            registry: None,
+            joiner: None,
+            reporters: Vec::new(),
+        };
+        composer
+            .supervisor
+            .spawn("metrics", upkeep(metrics, composer.supervisor.shutdown()));
+        composer.open(ports, roles).await?;
+        Ok(Self {
+            supervisor: composer.supervisor,
+            web,
+        })
+    }
+
+    /// Where the page is, if it is served here.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.web
+    }
+
+    /// Runs until all have stopped.
+    ///
+    /// # Errors
+    /// The first role that cannot go on, by name.
+    pub async fn run(self) -> anyhow::Result<()> {
+        self.supervisor.run().await
+    }
+}
+
+async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = rtf_service::metrics::upkeep(metrics) => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// A role's gRPC port and its port for health and metrics.
+type Pair = (TcpListener, TcpListener);
+
+#[derive(Default)]
+struct Ports {
+    registry: Option<Pair>,
+    joiner: Option<Pair>,
+    dispatcher: Option<Pair>,
+    publisher: Option<Pair>,
+    web: Option<TcpListener>,
+}
+
+impl Ports {
+    async fn bind(config: &Config, roles: &[Role]) -> anyhow::Result<Self> {
+        let mut ports = Self::default();
+        for role in roles {
+            match role {
+                Role::Registry => {
+                    ports.registry = Some(
+                        pair(config.registry.listen, config.registry.http(), "registry").await?,
+                    )
+                }
+                Role::Joiner => {
+                    ports.joiner =
+                        Some(pair(config.joiner.listen, config.joiner.http(), "joiner").await?)
+                }
+                Role::Dispatcher => {
+                    ports.dispatcher = Some(
+                        pair(
+                            config.dispatcher.listen,
+                            config.dispatcher.http(),
+                            "dispatcher",
+                        )
+                        .await?,
+                    );
+                }
+                Role::Publisher => {
+                    ports.publisher = Some(
+                        pair(
+                            config.publisher.listen,
+                            config.publisher.http(),
+                            "publisher",
+                        )
+                        .await?,
+                    );
+                }
+                Role::Web => {
+                    ports.web = Some(
+                        listen(config.web.listen, "the page", "[web].listen (or --listen)").await?,
+                    )
+                }
+            }
+        }
+        Ok(ports)
+    }
+}
+
+async fn pair(grpc: SocketAddr, http: SocketAddr, role: &str) -> anyhow::Result<Pair> {
+    let key = format!("[{role}].listen");
+    let grpc = listen(grpc, &format!("the {role}'s gRPC"), &key).await?;
+    let http = listen(
+        http,
+        &format!("the {role}'s health and metrics, its gRPC port + 100,"),
+        &key,
+    )
+    .await?;
+    Ok((grpc, http))
+}
+
+struct Composer {
+    config: Config,
+    settings: Settings,
+    sink: Sink,
+    metrics: PrometheusHandle,
+    readiness: Readiness,
+    supervisor: Supervisor,
+    registry: Option<Arc<dyn Registry>>,
+    joiner: Option<Arc<dyn Joiner>>,
+    reporters: Vec<Arc<dyn Reporter>>,
+}
+
+impl Composer {
+    async fn open(&mut self, ports: Ports, roles: &[Role]) -> anyhow::Result<()> {
+        if let Some(ports) = ports.registry {
+            self.open_registry(ports).await?;
+        }
+        if let Some(ports) = ports.joiner {
+            self.open_joiner(ports)?;
+        }
+        if let Some(ports) = ports.dispatcher {
+            self.open_dispatcher(ports)?;
+        }
+        if let Some(ports) = ports.publisher {
+            self.open_publisher(ports)?;
+        }
+        if let Some(port) = ports.web {
+            self.open_web(port, roles)?;
+        }
+        Ok(())
+    }
+
+    /// The registry in this process, or the ones that are configured.
+    fn registry(&self) -> anyhow::Result<Arc<dyn Registry>> {
+        if let Some(local) = &self.registry {
+            return Ok(local.clone());
+        }
+        let urls = urls(&self.config.cluster.registries, self.config.registry.listen);
+        Ok(Arc::new(RegistryClient::new(
+            Endpoints::new(&urls).context("[cluster].registries")?,
+        )))
+    }
+
+    /// The joiner in this process, or the ones that are configured.
+    fn joiner(&self) -> anyhow::Result<Arc<dyn Joiner>> {
+        if let Some(local) = &self.joiner {
+            return Ok(local.clone());
+        }
+        let urls = urls(&self.config.cluster.joiners, self.config.joiner.listen);
+        Ok(Arc::new(JoinerClient::new(
+            Endpoints::new(&urls).context("[cluster].joiners")?,
+        )))
+    }
+
+    async fn open_registry(&mut self, ports: Pair) -> anyhow::Result<()> {
+        let component = self.readiness.component("registry");
+        let (options, settings) = (options::registry(&self.config), self.settings.clone());
+        component.not_ready("opening");
+        let replica = tokio::task::spawn_blocking(move || Replica::open(&options, &settings))
+            .await?
+            .context("registry")?;
+        component.not_ready("applying the join log");
+        let handle = replica.handle();
+        let port: Arc<dyn Registry> = Arc::new(handle);
+        self.registry = Some(port.clone());
+        let ready = component.clone();
+        self.supervisor.spawn(
+            "registry",
+            replica.run(move || ready.ready(), self.supervisor.shutdown()),
+        );
+        let routes = Routes::new(rtf_registry::service(port.clone()));
+        self.serve(
+            "registry",
+            ports,
+            routes,
+            component,
+            Arc::new(RegistryFigures(port)),
+        );
+        Ok(())
+    }
+
+    fn open_joiner(&mut self, ports: Pair) -> anyhow::Result<()> {
+        let component = self.readiness.component("joiner");
+        let role = JoinerRole::open(
+            options::joiner(&self.config),
+            &self.settings,
+            self.registry()?,
+        )?;
+        let port: Arc<dyn Joiner> = Arc::new(role.handle());
+        self.joiner = Some(port.clone());
+        let told = component.clone();
+        let on_readiness = move |readiness| match readiness {
+            rtf_joiner::Readiness::Ready => told.ready(),
+            rtf_joiner::Readiness::NotReady(reason) => told.not_ready(reason),
+        };
+        self.supervisor
+            .spawn("joiner", role.run(on_readiness, self.supervisor.shutdown()));
+        let routes = Routes::new(rtf_joiner::service(port.clone()));
+        self.serve(
+            "joiner",
+            ports,
+            routes,
+            component,
+            Arc::new(JoinerFigures(port)),
+        );
+        Ok(())
+    }
+
+    fn open_dispatcher(&mut self, ports: Pair) -> anyhow::Result<()> {
+        let component = self.readiness.component("dispatcher");
+        let options = options::dispatcher(&self.config);
+        let topic = options.topic.clone();
+        let dispatcher = Dispatcher::new(
+            options,
+            self.settings.clone(),
+            self.registry()?,
+            self.joiner()?,
+            component.clone(),
+        )?;
+        let handle = dispatcher.handle();
+        self.supervisor
+            .spawn("dispatcher", dispatcher.run(self.supervisor.shutdown()));
+        let figures = Arc::new(DispatcherFigures { handle, topic });
+        self.serve("dispatcher", ports, Routes::default(), component, figures);
+        Ok(())
+    }
+
+    fn open_publisher(&mut self, ports: Pair) -> anyhow::Result<()> {
+        let component = self.readiness.component("publisher");
+        let sink: Arc<dyn rtf_publisher::sink::Sink> = match &self.sink {
+            Sink::Redis => {
+                Arc::new(RedisSink::new(options::redis(&self.config)).context("[redis].url")?)
+            }
+            Sink::Embedded(rows) => Arc::new(EmbeddedSink::new(rows.clone())),
+        };
+        let publisher = Publisher::new(
+            options::publisher(&self.config),
+            self.registry()?,
+            sink,
+            component.clone(),
+        );
+        let handle = publisher.handle();
+        let shutdown = self.supervisor.shutdown();
+        self.supervisor.spawn("publisher", async move {
+            anyhow::Ok(publisher.run(shutdown).await)
+        });
+        let figures = Arc::new(PublisherFigures {
+            handle,
+            metrics: self.metrics.clone(),
+        });
+        self.serve("publisher", ports, Routes::default(), component, figures);
+        Ok(())
+    }
+
+    /// Health, reflection, status, metrics: what every role but the page has on its two ports.
+    fn serve(
+        &mut self,
+        name: &'static str,
+        (rpc, web): Pair,
+        routes: Routes,
+        component: Component,
+        figures: Arc<dyn Figures>,
+    ) {
+        let local = Local::new(name, component, figures);
+        self.reporters.push(local.clone());
+        let shutdown = self.supervisor.shutdown();
+        let routes = routes.add_service(local.service());
+        let serving = grpc::serve(
+            rpc,
+            routes,
+            pb::DESCRIPTORS,
+            self.readiness.clone(),
+            shutdown.clone(),
+        );
+        self.supervisor.spawn("gRPC", serving);
+        let health = http::health(self.readiness.clone(), self.metrics.clone());
+        self.supervisor
+            .spawn("HTTP", http::serve(web, health, shutdown));
+    }
+
+    fn open_web(&mut self, port: TcpListener, roles: &[Role]) -> anyhow::Result<()> {
+        let component = self.readiness.component("web");
+        let partitions = self.config.registry.partitions;
+        let source: Arc<dyn RowSource> = match &self.sink {
+            Sink::Redis => Arc::new(
+                RedisRows::new(&self.config.redis.url, &self.config.join.name, partitions)
+                    .context("[redis].url")?,
+            ),
+            Sink::Embedded(rows) => Arc::new(EmbeddedRows::new(rows.clone(), partitions)),
+        };
+        // Alone it asks the other roles where the configuration says they are.
+        let reporters = if roles.len() == 1 {
+            status::remotes(&self.config)
+        } else {
+            self.reporters.clone()
+        };
+        let together = Arc::new(Together::new(reporters));
+        let health = http::health(self.readiness.clone(), self.metrics.clone());
+        let options = options::web(&self.config);
+        let serving = rtf_web::run(
+            options,
+            source,
+            Some(together),
+            port,
+            health,
+            self.supervisor.shutdown(),
+        );
+        self.supervisor.spawn("web", serving);
+        component.ready();
+        Ok(())
+    }
+}
+
+fn urls(listed: &[String], own: SocketAddr) -> Vec<String> {
+    if listed.is_empty() {
+        vec![format!("http://{own}")]
+    } else {
+        listed.to_vec()
+    }
+}
+
+struct RegistryFigures(Arc<dyn Registry>);
+
+#[async_trait]
+impl Figures for RegistryFigures {
+    async fn figures(&self) -> Value {
+        let Ok(status) = self.0.status().await else {
+            return json!({});
+        };
+        let ids: u64 = status.served.iter().map(|partition| partition.ids).sum();
+        let behind: u64 = status
+            .served
+            .iter()
+            .map(|partition| partition.end - partition.applied)
+            .sum();
+        json!({
+            "registry_ids": ids, "log": status.log.to_string(), "log_partitions": status.partitions,
+            "log_behind": behind, "incarnation": format!("{:016x}", status.incarnation),
+        })
+    }
+}
+
+struct JoinerFigures(Arc<dyn Joiner>);
+
+#[async_trait]
+impl Figures for JoinerFigures {
+    async fn figures(&self) -> Value {
+        let Ok(status) = self.0.status().await else {
+            return json!({});
+        };
+        json!({
+            "primaries": status.events, "primary_bytes": status.bytes, "wanted_keys": status.wanted,
+            "malformed_primaries": status.malformed,
+        })
+    }
+}
+
+struct DispatcherFigures {
+    handle: DispatcherHandle,
+    topic: String,
+}
+
+#[async_trait]
+impl Figures for DispatcherFigures {
+    async fn figures(&self) -> Value {
+        let status = self.handle.status();
+        let lag: Map<String, Value> = status
+            .partitions
+            .iter()
+            .filter_map(|partition| Some((partition.partition.to_string(), partition.lag?.into())))
+            .collect();
+        let tally = status.tally;
+        json!({
+            "joined": tally.joined, "malformed": tally.malformed, "duplicates": tally.already_resolved, "too_old": tally.too_old,
+            "unjoinable": { "total": tally.unjoinable }, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
+            "oldest_waiting_seconds": status.oldest_waiting.map_or(0.0, |age| age.as_secs_f64()),
+            "in_flight": status.in_flight, "paused": status.paused, "lag": { self.topic.clone(): lag },
+        })
+    }
+}
+
+struct PublisherFigures {
+    handle: PublisherHandle,
+    metrics: PrometheusHandle,
+}
+
+#[async_trait]
+impl Figures for PublisherFigures {
+    async fn figures(&self) -> Value {
+        let lag: u64 = self
+            .handle
+            .partitions()
+            .iter()
+            .map(|partition| partition.lag)
+            .sum();
+        let quantile = |quantile| latency(&self.metrics, quantile);
+        json!({ "publisher_lag": lag, "latency_seconds": { "p50": quantile(0.5), "p99": quantile(0.99) } })
+    }
+}

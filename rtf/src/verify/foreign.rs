@@ -1,0 +1,90 @@
+//! What the foreign topic says must come out.
+
+use super::{IdHash, hash, read_topic};
+use anyhow::Context;
+use rtf_config::Config;
+use rtf_json::Extractor;
+use rtf_kafka::{Cluster, Settings};
+use rtf_proto::{EventId, Offset, PartitionId, Source};
+use std::collections::HashMap;
+
+/// The foreign topic, read once.
+#[derive(Default)]
+pub struct Foreign {
+    /// Records in all.
+    pub records: u64,
+    /// Each event, by its id.
+    pub events: HashMap<IdHash, Seen>,
+}
+
+/// One event in the foreign topic.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    /// Its first record.
+    pub partition: PartitionId,
+    /// Its first record.
+    pub offset: Offset,
+    /// Whether the group has passed it: then it must be in the log.
+    pub committed: bool,
+}
+
+/// Reads the topic to its present end. Blocking.
+///
+/// # Errors
+/// The topic cannot be read.
+pub fn read(
+    cluster: &Cluster,
+    config: &Config,
+    settings: &Settings,
+    committed: &[(PartitionId, Option<Offset>)],
+) -> anyhow::Result<Foreign> {
+    let topic = &config.join.foreign.topic;
+    let topic_id = cluster
+        .topic(topic)?
+        .with_context(|| format!("topic `{topic}` does not exist"))?
+        .id;
+    let extractor = Extractor::new(crate::options::foreign_fields(config))?;
+    let positions: HashMap<_, _> = committed.iter().copied().collect();
+    let name: std::sync::Arc<str> = topic.as_str().into();
+    let mut foreign = Foreign::default();
+    read_topic(
+        cluster,
+        settings,
+        topic,
+        crate::options::isolation(config),
+        "foreign",
+        |record| {
+            let source = Source {
+                topic: name.clone(),
+                topic_id,
+                partition: record.partition(),
+                offset: record.offset(),
+            };
+            let id = id_of(&extractor, record.value(), &source);
+            let committed = positions
+                .get(&source.partition)
+                .copied()
+                .flatten()
+                .is_some_and(|next| source.offset < next);
+            foreign.records += 1;
+            let seen = Seen {
+                partition: source.partition,
+                offset: source.offset,
+                committed,
+            };
+            let known = foreign.events.entry(hash(id.as_bytes())).or_insert(seen);
+            known.committed |= committed;
+            Ok(())
+        },
+    )?;
+    Ok(foreign)
+}
+
+/// The id the event must have: its own where it can be read, else its place.
+fn id_of(extractor: &Extractor, value: Option<&[u8]>, source: &Source) -> EventId {
+    let extracted = value.and_then(|value| extractor.extract(value).ok());
+    match extracted.and_then(|event| event.id) {
+        Some(id) => EventId::from(id.as_ref()),
+        None => source.event_id(),
+    }
+}

@@ -1,0 +1,335 @@
+//! The comparison, and how it reads. Pure.
+
+use super::foreign::Foreign;
+use super::log::{Log, Winner};
+use super::sink::Rows;
+use rtf_proto::Outcome;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+/// Offenders named in a report; there may be more.
+const NAMED: usize = 20;
+
+/// What is where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Records in the foreign topic.
+    pub foreign_records: u64,
+    /// Events among them: records with the same id are one.
+    pub foreign_events: u64,
+    /// Events joined.
+    pub joined: u64,
+    /// Events given up.
+    pub unjoinable: u64,
+    /// The same, by reason.
+    pub unjoinable_by_reason: BTreeMap<&'static str, u64>,
+    /// Records that could not be read.
+    pub malformed: u64,
+    /// Events not resolved yet, behind what the dispatcher has committed.
+    pub waiting: u64,
+    /// Rows accepted and not yet in Redis.
+    pub unpublished: u64,
+    /// Rows in Redis.
+    pub rows: u64,
+    /// Rows that Redis no longer keeps (`redis.max_rows`).
+    pub trimmed: u64,
+    /// Records of the log that came after the first of their id.
+    pub superseded: u64,
+    /// Events that were passed over without an outcome, and accepted rows that are not in Redis though later ones are.
+    pub lost: u64,
+    /// Rows in Redis that the log did not accept there, or a second row of an event.
+    pub duplicated: u64,
+    /// Where the first of the lost and duplicated are.
+    pub offenders: Vec<String>,
+}
+
+impl Report {
+    /// Compares. `emits_unmatched`: whether unjoinable events have rows too.
+    pub(super) fn of(foreign: &Foreign, log: &Log, rows: Rows, emits_unmatched: bool) -> Self {
+        let mut report = Self {
+            foreign_records: foreign.records,
+            foreign_events: foreign.events.len() as u64,
+            rows: rows.rows.len() as u64,
+            superseded: log.superseded,
+            ..Self::default()
+        };
+        report.outcomes(log);
+        report.unresolved(foreign, log);
+        report.compare_rows(log, &rows, emits_unmatched);
+        report
+    }
+
+    /// Nothing is lost, nothing is twice.
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0 && self.duplicated == 0
+    }
+
+    fn outcomes(&mut self, log: &Log) {
+        for winner in log.winners.values() {
+            match winner.outcome {
+                Outcome::Joined => self.joined += 1,
+                Outcome::Malformed => self.malformed += 1,
+                Outcome::Unjoinable(reason) => {
+                    self.unjoinable += 1;
+                    *self
+                        .unjoinable_by_reason
+                        .entry(reason.as_str())
+                        .or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn unresolved(&mut self, foreign: &Foreign, log: &Log) {
+        for (id, seen) in &foreign.events {
+            if log.winners.contains_key(id) {
+                continue;
+            }
+            if seen.committed {
+                self.lost += 1;
+                self.name(format!(
+                    "lost: foreign partition {} offset {} was committed without an outcome",
+                    seen.partition, seen.offset
+                ));
+            } else {
+                self.waiting += 1;
+            }
+        }
+    }
+
+    fn compare_rows(&mut self, log: &Log, rows: &Rows, emits_unmatched: bool) {
+        let has_row = |winner: &Winner| match winner.outcome {
+            Outcome::Joined => true,
+            Outcome::Unjoinable(_) => emits_unmatched,
+            Outcome::Malformed => false,
+        };
+        let end_of_log = log
+            .winners
+            .values()
+            .fold(BTreeMap::new(), |mut ends, winner| {
+                let end = ends.entry(winner.partition).or_insert(winner.offset);
+                *end = winner.offset.max(*end);
+                ends
+            });
+        let mut present = HashSet::with_capacity(rows.rows.len());
+        for row in &rows.rows {
+            let right = row
+                .id
+                .and_then(|id| log.winners.get(&id))
+                .is_some_and(|winner| {
+                    has_row(winner)
+                        && (winner.partition, winner.offset) == (row.partition, row.offset)
+                });
+            // What was accepted after the log was read is not known here.
+            let newer = end_of_log
+                .get(&row.partition)
+                .is_none_or(|end| row.offset > *end);
+            if !(right || newer) || !present.insert((row.partition, row.offset)) {
+                self.duplicated += 1;
+                self.name(format!(
+                    "duplicated: row {}-0 of partition {} is not the accepted one of its event",
+                    row.offset, row.partition
+                ));
+            }
+        }
+        for winner in log.winners.values().filter(|winner| has_row(winner)) {
+            if present.contains(&(winner.partition, winner.offset)) {
+                continue;
+            }
+            match rows
+                .bounds
+                .get(winner.partition as usize)
+                .copied()
+                .flatten()
+            {
+                Some((first, _)) if winner.offset < first => self.trimmed += 1,
+                Some((_, last)) if winner.offset < last => {
+                    self.lost += 1;
+                    self.name(format!(
+                        "lost: row {}-0 of partition {} is not in Redis, but later ones are",
+                        winner.offset, winner.partition
+                    ));
+                }
+                _ => self.unpublished += 1,
+            }
+        }
+    }
+
+    fn name(&mut self, offender: String) {
+        if self.offenders.len() < NAMED {
+            self.offenders.push(offender);
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "foreign events  {:>12}   ({} records)",
+            self.foreign_events, self.foreign_records
+        )?;
+        writeln!(f, "  joined        {:>12}", self.joined)?;
+        write!(f, "  unjoinable    {:>12}", self.unjoinable)?;
+        for (reason, count) in &self.unjoinable_by_reason {
+            write!(f, "   {reason} {count}")?;
+        }
+        writeln!(f, "\n  malformed     {:>12}", self.malformed)?;
+        writeln!(f, "  waiting       {:>12}", self.waiting)?;
+        writeln!(
+            f,
+            "rows in Redis   {:>12}   (not there yet {}, trimmed {})",
+            self.rows, self.unpublished, self.trimmed
+        )?;
+        writeln!(f, "lost            {:>12}", self.lost)?;
+        writeln!(f, "duplicated      {:>12}", self.duplicated)?;
+        for offender in &self.offenders {
+            writeln!(f, "  {offender}")?;
+        }
+        let named = self.offenders.len() as u64;
+        if self.lost + self.duplicated > named {
+            writeln!(f, "  and {} more", self.lost + self.duplicated - named)?;
+        }
+        writeln!(
+            f,
+            "{}",
+            if self.is_clean() {
+                "exactly once: yes"
+            } else {
+                "exactly once: NO"
+            }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::foreign::Seen;
+    use crate::verify::sink::RowSeen;
+    use rtf_proto::Reason;
+
+    fn foreign(ids: &[(u128, bool)]) -> Foreign {
+        let seen = |(id, committed): &(u128, bool)| {
+            (
+                *id,
+                Seen {
+                    partition: 0,
+                    offset: *id as u64,
+                    committed: *committed,
+                },
+            )
+        };
+        Foreign {
+            records: ids.len() as u64,
+            events: ids.iter().map(seen).collect(),
+        }
+    }
+
+    fn log(winners: &[(u128, u64, Outcome)]) -> Log {
+        let winner = |(id, offset, outcome): &(u128, u64, Outcome)| {
+            (
+                *id,
+                Winner {
+                    partition: 0,
+                    offset: *offset,
+                    outcome: *outcome,
+                },
+            )
+        };
+        Log {
+            partitions: 1,
+            winners: winners.iter().map(winner).collect(),
+            ..Log::default()
+        }
+    }
+
+    fn rows(rows: &[(u64, u128)]) -> Rows {
+        let seen = |(offset, id): &(u64, u128)| RowSeen {
+            partition: 0,
+            offset: *offset,
+            id: Some(*id),
+        };
+        let bounds = rows
+            .first()
+            .zip(rows.last())
+            .map(|(first, last)| (first.0, last.0));
+        Rows {
+            rows: rows.iter().map(seen).collect(),
+            bounds: vec![bounds],
+        }
+    }
+
+    const UNJOINABLE: Outcome = Outcome::Unjoinable(Reason::TimedOut);
+
+    #[test]
+    fn a_whole_run_is_clean() {
+        let foreign = foreign(&[(1, true), (2, true), (3, true), (4, false)]);
+        let log = log(&[
+            (1, 10, Outcome::Joined),
+            (2, 11, UNJOINABLE),
+            (3, 12, Outcome::Malformed),
+        ]);
+        let report = Report::of(&foreign, &log, rows(&[(10, 1)]), false);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(
+            (
+                report.joined,
+                report.unjoinable,
+                report.malformed,
+                report.waiting
+            ),
+            (1, 1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn a_committed_event_without_an_outcome_is_lost() {
+        let report = Report::of(&foreign(&[(1, true)]), &log(&[]), rows(&[]), false);
+        assert_eq!((report.lost, report.waiting), (1, 0));
+    }
+
+    #[test]
+    fn a_hole_in_the_rows_is_lost_and_the_end_is_not() {
+        let log = log(&[
+            (1, 10, Outcome::Joined),
+            (2, 11, Outcome::Joined),
+            (3, 12, Outcome::Joined),
+            (4, 13, Outcome::Joined),
+        ]);
+        let report = Report::of(&foreign(&[]), &log, rows(&[(11, 2), (13, 4)]), false);
+        assert_eq!((report.trimmed, report.lost, report.unpublished), (1, 1, 0));
+        let report = Report::of(&foreign(&[]), &log, rows(&[(10, 1)]), false);
+        assert_eq!((report.lost, report.unpublished), (0, 3));
+    }
+
+    #[test]
+    fn a_row_the_log_did_not_accept_is_a_duplicate() {
+        let log = log(&[
+            (1, 10, Outcome::Joined),
+            (2, 12, UNJOINABLE),
+            (3, 13, Outcome::Joined),
+        ]);
+        let report = Report::of(
+            &foreign(&[]),
+            &log,
+            rows(&[(10, 1), (11, 1), (12, 2), (13, 3)]),
+            false,
+        );
+        assert_eq!(
+            report.duplicated, 2,
+            "a second row of event 1, and one of an event that has none"
+        );
+        assert_eq!(
+            Report::of(
+                &foreign(&[]),
+                &log,
+                rows(&[(10, 1), (12, 2), (13, 3)]),
+                true
+            )
+            .duplicated,
+            0
+        );
+    }
+}

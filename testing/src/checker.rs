@@ -1,0 +1,123 @@
+//! The independent checker: foreign and primary topic × join log × Redis, against what an oracle knows. It believes none of the roles and
+//! shares no code with `rtf verify`: winners are found anew from the log's raw records, rows are compared byte for byte with
+//! what was sent, and everything is compared as multisets.
+
+mod log;
+mod problems;
+mod rows;
+mod sent;
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Result;
+use rtf_kafka::Settings;
+use rtf_synth::Join;
+
+use crate::fate::Fate;
+use crate::reader::kafka_settings;
+use log::Winners;
+use problems::Problems;
+use sent::Sent;
+
+pub use rows::{Rows, RowsByStream};
+
+/// Where to look, and for which join.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    settings: Settings,
+    redis: String,
+    join: Join,
+}
+
+/// What is there, after all of it was found right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Events joined, each with one row in Redis.
+    pub joined: u64,
+    /// Events given up.
+    pub unjoinable: u64,
+    /// Records that could not be read.
+    pub malformed: u64,
+    /// Records of the log that came after the first of their id, and changed nothing.
+    pub superseded: u64,
+}
+
+impl Checker {
+    /// `redis` is Redis's URL.
+    pub fn new(bootstrap: &str, redis: &str, join: Join) -> Self {
+        Self {
+            settings: kafka_settings(bootstrap),
+            redis: redis.into(),
+            join,
+        }
+    }
+
+    /// Checks that what is there is what must be there: each event once in the log with the right outcome and the
+    /// right partner, each joined row once in Redis, in order, and nothing else. For a pipeline at rest.
+    ///
+    /// # Errors
+    /// The first few of each sort of what is wrong, or something cannot be read.
+    pub fn check<F: Into<Fate>>(&self, expected: impl IntoIterator<Item = F>) -> Result<Checked> {
+        let mut problems = Problems::default();
+        let sent = Sent::read(&self.settings, &self.join)?;
+        let winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
+        compare(
+            expected.into_iter().map(Into::into),
+            &winners,
+            &mut problems,
+        );
+        self.rows()?.check(&self.join, &winners, &mut problems)?;
+        problems.into_result()?;
+        Ok(winners.counts)
+    }
+
+    /// All rows that Redis holds.
+    pub fn rows(&self) -> Result<Rows> {
+        Rows::read(&self.redis, self.join.name)
+    }
+
+    /// Connection settings for Kafka.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The join looked at.
+    pub fn join(&self) -> &Join {
+        &self.join
+    }
+}
+
+/// Compares two multisets of fates.
+fn compare(expected: impl Iterator<Item = Fate>, winners: &Winners, problems: &mut Problems) {
+    let mut balance: HashMap<Fate, i64> = HashMap::new();
+    let mut any_partner = false;
+    for fate in expected {
+        any_partner |= matches!(fate, Fate::Joined { primary: None, .. });
+        *balance.entry(fate).or_default() += 1;
+    }
+    for fate in &winners.fates {
+        *balance
+            .entry(without_partner(fate, any_partner))
+            .or_default() -= 1;
+    }
+    // Sorted, so that a failure reads the same each time.
+    let wrong: BTreeMap<_, _> = balance.into_iter().filter(|(_, n)| *n != 0).collect();
+    for (fate, count) in wrong {
+        match count {
+            1.. => problems.add("missing in the log", || format!("{count} × {fate}")),
+            _ => problems.add("not expected in the log", || format!("{} × {fate}", -count)),
+        }
+    }
+}
+
+/// Where the policy chooses, the oracle does not say whom.
+fn without_partner(fate: &Fate, any_partner: bool) -> Fate {
+    match fate.clone() {
+        Fate::Joined { id, key, .. } if any_partner => Fate::Joined {
+            id,
+            key,
+            primary: None,
+        },
+        fate => fate,
+    }
+}

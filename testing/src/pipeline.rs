@@ -1,0 +1,370 @@
+//! The product under test: a configuration of its own, and the `rtf` processes that run it, all roles in one or one each.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rtf_synth::{Join, Stream};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::port::HEALTH_PORT_ABOVE;
+use crate::{Process, free_port, free_role_port, http, rtf_binary, temp_folder, wait_until};
+
+/// A command such as `rtf verify` may take so long.
+const COMMAND_WITHIN: Duration = Duration::from_secs(120);
+/// A process that was asked to stop has so long.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// Replicas of a role for which the configuration has an address.
+const REPLICAS: u16 = 2;
+
+/// A role of the pipeline, each a command of `rtf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// All of them in one process.
+    All,
+    /// Who won.
+    Registry,
+    /// The join itself.
+    Joiner,
+    /// Reads the foreign topic.
+    Dispatcher,
+    /// Rows into Redis.
+    Publisher,
+    /// The table.
+    Web,
+}
+
+impl Role {
+    /// One process each.
+    pub const EACH: [Self; 5] = [
+        Self::Registry,
+        Self::Joiner,
+        Self::Dispatcher,
+        Self::Publisher,
+        Self::Web,
+    ];
+
+    /// The command.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::All => "run",
+            Self::Registry => "registry",
+            Self::Joiner => "joiner",
+            Self::Dispatcher => "dispatcher",
+            Self::Publisher => "publisher",
+            Self::Web => "web",
+        }
+    }
+}
+
+/// One process of a role: the first is number 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance(pub Role, pub u16);
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.command(), self.1)
+    }
+}
+
+/// What the configuration says beside the join itself.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// The join.
+    pub join: Join,
+    /// Partitions of the join log.
+    pub partitions: u32,
+    /// The longest wait, as configuration text.
+    pub wait_max: &'static str,
+    /// When a silent dispatcher has lost its partitions, as configuration text. The broker has a least of its own.
+    pub session_timeout: &'static str,
+    /// Whether roles run apart.
+    pub is_cluster: bool,
+    /// Further lines of TOML, tables of their own.
+    pub more: String,
+}
+
+impl PipelineOptions {
+    /// For `join`, with what suits most tests.
+    pub fn new(join: Join) -> Self {
+        Self {
+            join,
+            partitions: 4,
+            wait_max: "15s",
+            session_timeout: "2s",
+            is_cluster: false,
+            more: String::new(),
+        }
+    }
+}
+
+/// What a command of `rtf` said and how it ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How.
+    pub status: ExitStatus,
+    /// Both outputs.
+    pub output: String,
+}
+
+impl Finished {
+    /// The exit code, -1 for a signal.
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+
+    /// The JSON object it printed.
+    pub fn json(&self) -> Result<Value> {
+        let line = self.output.lines().rfind(|line| line.starts_with('{'));
+        let line = line.with_context(|| format!("no JSON in: {}", self.output))?;
+        serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
+    }
+}
+
+/// A pipeline's folder, configuration and processes. Dropped, all of them are gone.
+#[derive(Debug)]
+pub struct Pipeline {
+    options: PipelineOptions,
+    ports: BTreeMap<Role, Vec<u16>>,
+    processes: BTreeMap<Instance, Process>,
+    folder: TempDir,
+}
+
+impl Pipeline {
+    /// Writes the configuration; starts nothing.
+    pub fn new(options: &PipelineOptions, bootstrap: &str, redis: &str) -> Result<Self> {
+        let mut pipeline = Self {
+            options: options.clone(),
+            ports: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            folder: temp_folder("pipeline")?,
+        };
+        for role in Role::EACH {
+            let port = if role == Role::Web {
+                free_port
+            } else {
+                free_role_port
+            };
+            let ports = (0..REPLICAS).map(|_| port()).collect::<Result<_>>()?;
+            pipeline.ports.insert(role, ports);
+        }
+        let config = pipeline.configuration(bootstrap, redis);
+        fs::write(pipeline.config(), config)?;
+        Ok(pipeline)
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("rtf.toml")
+    }
+
+    /// Everything of it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where a registry keeps its view of the log.
+    pub fn registry_data(&self, replica: u16) -> PathBuf {
+        self.folder.path().join(format!("registry-{replica}"))
+    }
+
+    /// Forgets what a registry, which must not run, keeps on its disk.
+    pub fn delete_registry_data(&self, replica: u16) -> Result<()> {
+        let data = self.registry_data(replica);
+        fs::remove_dir_all(&data).with_context(|| format!("cannot delete {}", data.display()))
+    }
+
+    /// The page's address, without a slash at its end.
+    pub fn web(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port(Role::Web, 0))
+    }
+
+    /// The port a role listens on.
+    pub fn port(&self, role: Role, replica: u16) -> u16 {
+        self.ports[&role][usize::from(replica)]
+    }
+
+    /// Where an instance tells its health and its metrics.
+    pub fn health(&self, Instance(role, replica): Instance) -> String {
+        let port = match role {
+            Role::All => self.port(Role::Web, 0),
+            Role::Web => self.port(Role::Web, replica),
+            _ => self.port(role, replica) + HEALTH_PORT_ABOVE,
+        };
+        format!("http://127.0.0.1:{port}")
+    }
+
+    /// Starts an instance and does not wait. Its log goes on in the same file.
+    pub fn start(&mut self, instance: Instance) -> Result<()> {
+        let Instance(role, replica) = instance;
+        let mut command = self.command(role.command())?;
+        if replica > 0 {
+            let listen = format!("127.0.0.1:{}", self.port(role, replica));
+            let role = role.command();
+            command.arg(format!("--set={role}.listen={listen}"));
+            if matches!(instance.0, Role::Registry | Role::Joiner) {
+                let data = self.folder.path().join(format!("{role}-{replica}"));
+                command.arg(format!("--set={role}.data={}", data.display()));
+            }
+        }
+        let log = self.folder.path().join(format!("{instance}.log"));
+        let process = Process::spawn(&format!("rtf {instance}"), &command, &log)?;
+        self.processes.insert(instance, process);
+        Ok(())
+    }
+
+    /// Starts an instance and waits until it says that it is ready.
+    pub fn start_ready(&mut self, instance: Instance, within: Duration) -> Result<()> {
+        self.start(instance)?;
+        self.wait_ready(instance, within)
+    }
+
+    /// Waits until an instance says that it is ready. Fails at once if it ends.
+    pub fn wait_ready(&mut self, instance: Instance, within: Duration) -> Result<()> {
+        let url = format!("{}/readyz", self.health(instance));
+        let process = self.process(instance)?;
+        let mut last = String::new();
+        let ready = wait_until(&format!("{instance} ready"), within, || {
+            match process.status() {
+                Ok(None) => {}
+                Ok(Some(status)) => {
+                    let log = process.log().unwrap_or_default();
+                    return Some(Err(anyhow::anyhow!("{instance} ended ({status}):\n{log}")));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+            match http::get(&url) {
+                Ok(answer) if answer.status() == 200 => Some(Ok(())),
+                Ok(answer) => {
+                    last = answer.into_body();
+                    None
+                }
+                Err(_) => None,
+            }
+        });
+        ready
+            .and_then(|result| result)
+            .with_context(|| format!("{instance} is not ready: {last}"))
+    }
+
+    /// An instance's process, which must have been started.
+    pub fn process(&mut self, instance: Instance) -> Result<&mut Process> {
+        let process = self.processes.get_mut(&instance);
+        process.with_context(|| format!("{instance} was never started"))
+    }
+
+    /// Kills an instance at once.
+    pub fn kill9(&mut self, instance: Instance) -> Result<()> {
+        self.process(instance)?.kill9()
+    }
+
+    /// Asks an instance to stop, and demands that it does so cleanly and in time.
+    pub fn stop(&mut self, instance: Instance) -> Result<()> {
+        let process = self.process(instance)?;
+        process.sigterm()?;
+        let status = process.wait(STOP_WITHIN)?;
+        if !status.success() {
+            let log = process.log().unwrap_or_default();
+            bail!("{instance} did not stop cleanly ({status}):\n{log}");
+        }
+        Ok(())
+    }
+
+    /// Runs a command of `rtf` with this configuration until it ends by itself.
+    pub fn rtf<A: AsRef<OsStr>>(&self, command: &str, arguments: &[A]) -> Result<Finished> {
+        let mut line = self.command(command)?;
+        line.args(arguments);
+        run(&line, self.folder.path(), COMMAND_WITHIN)
+    }
+
+    fn command(&self, command: &str) -> Result<Command> {
+        let mut line = Command::new(rtf_binary()?);
+        line.arg(command).arg("--config").arg(self.config());
+        // Where the default of a path would be used by mistake.
+        line.current_dir(self.folder.path());
+        Ok(line)
+    }
+
+    fn configuration(&self, bootstrap: &str, redis: &str) -> String {
+        let options = &self.options;
+        let join = &options.join;
+        let listen = |role| json!(format!("127.0.0.1:{}", self.port(role, 0)));
+        let data = |name| json!(self.folder.path().join(name));
+        let (bootstrap, redis) = (json!(bootstrap), json!(redis));
+        // JSON's strings, numbers and lists are TOML's too.
+        let mut toml = format!("[kafka]\nbootstrap = {bootstrap}\n[redis]\nurl = {redis}\n");
+        let mut table = |name: &str, keys: &[(&str, Value)]| {
+            let _ = writeln!(toml, "[{name}]");
+            for (key, value) in keys {
+                let _ = writeln!(toml, "{key} = {value}");
+            }
+        };
+        table("join", &[("name", json!(join.name))]);
+        table("join.foreign", &stream(&join.foreign));
+        table("join.primary", &stream(&join.primary));
+        if let Some(pointer) = join.order_by {
+            let keys = [("policy", json!("best")), ("order_by", json!(pointer))];
+            table("join.match", &keys);
+        }
+        table("join.wait", &[("max", json!(options.wait_max))]);
+        let registry = [
+            ("partitions", json!(options.partitions)),
+            ("horizon", json!("3d")),
+            ("data", data("registry-0")),
+            ("listen", listen(Role::Registry)),
+        ];
+        table("registry", &registry);
+        let joiner = [("data", data("joiner-0")), ("listen", listen(Role::Joiner))];
+        table("joiner", &joiner);
+        let dispatcher = [
+            ("session_timeout", json!(options.session_timeout)),
+            ("listen", listen(Role::Dispatcher)),
+        ];
+        table("dispatcher", &dispatcher);
+        table("publisher", &[("listen", listen(Role::Publisher))]);
+        table("web", &[("listen", listen(Role::Web))]);
+        if options.is_cluster {
+            let registries = json!(self.urls(Role::Registry));
+            let joiners = json!(self.urls(Role::Joiner));
+            table(
+                "cluster",
+                &[("registries", registries), ("joiners", joiners)],
+            );
+        }
+        toml + &options.more
+    }
+
+    fn urls(&self, role: Role) -> Vec<String> {
+        let ports = self.ports[&role].iter();
+        ports
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .collect()
+    }
+}
+
+fn stream(stream: &Stream) -> Vec<(&'static str, Value)> {
+    let mut keys = vec![
+        ("topic", json!(stream.topic)),
+        ("id", json!([stream.id])),
+        ("key", json!([stream.key])),
+    ];
+    keys.extend(stream.time.map(|pointer| ("time", json!(pointer))));
+    keys.extend(stream.expires.map(|pointer| ("expires", json!(pointer))));
+    keys
+}
+
+/// Runs a command until it ends by itself; its output goes through a file in `folder`.
+pub fn run(command: &Command, folder: &Path, within: Duration) -> Result<Finished> {
+    let log = folder.join("command.log");
+    let mut process = Process::spawn(&format!("{command:?}"), command, &log)?;
+    let status = process.wait(within)?;
+    let output = process.log()?;
+    Ok(Finished { status, output })
+}

@@ -1,0 +1,75 @@
+//! Reads a topic from its beginning to its present end, and later on from there. It must not know what stands in it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rtf_kafka::{Cluster, Isolation, Polled, Record, Settings, Start, Tail, TopicInfo};
+
+const POLL: Duration = Duration::from_millis(50);
+const ASK_WITHIN: Duration = Duration::from_secs(20);
+/// A reader that gets nothing for so long, although there is something, is stuck.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Connection settings of the tests: nothing but the address.
+pub fn kafka_settings(bootstrap: &str) -> Settings {
+    Settings {
+        bootstrap: bootstrap.into(),
+        ..Settings::default()
+    }
+}
+
+/// A reader of all partitions of a topic. It must not hold transactions: it waits for the very last record.
+pub struct TopicReader {
+    tail: Tail,
+    topic: String,
+    info: TopicInfo,
+    /// The next offset of each partition.
+    positions: Vec<u64>,
+}
+
+impl TopicReader {
+    /// Stands at the beginning of the topic, which must exist.
+    pub fn open(settings: &Settings, topic: &str) -> Result<Self> {
+        let info = Cluster::connect(settings)?
+            .topic(topic)?
+            .with_context(|| format!("there is no topic {topic}"))?;
+        let starts: Vec<_> = (0..info.partitions)
+            .map(|partition| (partition, Start::Beginning))
+            .collect();
+        Ok(Self {
+            tail: Tail::open(settings, topic, &starts, Isolation::ReadUncommitted)?,
+            topic: topic.into(),
+            info,
+            positions: vec![0; info.partitions as usize],
+        })
+    }
+
+    /// The topic's id and number of partitions.
+    pub fn info(&self) -> TopicInfo {
+        self.info
+    }
+
+    /// Reads on to what is the end of each partition now; each partition in order.
+    pub fn read_to_end(&mut self, mut each: impl FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+        let ends = (0..self.info.partitions)
+            .map(|partition| Ok(self.tail.offsets(partition, ASK_WITHIN)?.1))
+            .collect::<Result<Vec<_>>>()?;
+        let mut last = Instant::now();
+        while self.positions.iter().zip(&ends).any(|(at, end)| at < end) {
+            match self.tail.poll(POLL) {
+                Polled::Record(record) => {
+                    last = Instant::now();
+                    self.positions[record.partition() as usize] = record.offset() + 1;
+                    each(&record)?;
+                }
+                Polled::Failed(error) => return Err(error.into()),
+                Polled::EndOfPartition(_) | Polled::Idle if last.elapsed() < STALLED_AFTER => {}
+                Polled::EndOfPartition(_) | Polled::Idle => {
+                    let (topic, at) = (&self.topic, &self.positions);
+                    bail!("{topic} stands still at {at:?}, its ends are {ends:?}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
