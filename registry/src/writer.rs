@@ -220,7 +220,7 @@ impl Writer {
                     .lock()
                     .take(sequence)
                     .expect("a record that was not taken cannot come back");
-                (error, slot)
+                (error, Box::new(slot))
             })
     }
 

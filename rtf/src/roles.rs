@@ -356,7 +356,8 @@ impl Composer {
         let handle = publisher.handle();
         let shutdown = self.supervisor.shutdown();
         self.supervisor.spawn("publisher", async move {
-            anyhow::Ok(publisher.run(shutdown).await)
+            publisher.run(shutdown).await;
+            anyhow::Ok(())
         });
         let figures = Arc::new(PublisherFigures {
             handle,
