@@ -45,12 +45,13 @@ partitions = 4
 [redis]
 max_rows = 100000
 [web]
+subtitle = "People who long for a vacation, matched live with flights that leave from where they are."
 columns = [
-    { title = "Name", value = "/foreign/user/name", details = ["/foreign/created_at"] },
+    { title = "Name", value = "/foreign/user/name" },
     { title = "Location", value = "/foreign/user/location" },
     { title = "Text", value = "/foreign/text" },
-    { title = "Departure", value = "/primary/0/departureAirportCode", format = "airport", details = ["/primary/0/departureAirportName", "/primary/0/departureTime"] },
-    { title = "Arrival", value = "/primary/0/arrivalAirportCode", format = "airport", details = ["/primary/0/arrivalAirportName", "/primary/0/arrivalAirportLocation"] },
+    { title = "Departure", value = "/primary/0/departureAirportCode", format = "airport", details = ["/primary/0/departureAirportLocation"] },
+    { title = "Arrival", value = "/primary/0/arrivalAirportCode", format = "airport", details = ["/primary/0/arrivalAirportLocation"] },
     { title = "Price", value = "/primary/0/totalFare", format = "money", details = ["/primary/0/currency", "/primary/0/airline"] },
 ]
 "#;

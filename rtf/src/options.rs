@@ -163,10 +163,12 @@ pub fn web(config: &Config) -> rtf_web::Options {
     let join = &config.join;
     rtf_web::Options {
         title: given(&config.web.title).unwrap_or(default.title),
-        subtitle: format!(
-            "{} joined with {}, exactly once, as it happens.",
-            join.foreign.topic, join.primary.topic
-        ),
+        subtitle: given(&config.web.subtitle).unwrap_or_else(|| {
+            format!(
+                "{} joined with {}, exactly once, as it happens.",
+                join.foreign.topic, join.primary.topic
+            )
+        }),
         columns: config.web.columns.iter().map(column).collect(),
     }
 }

@@ -215,6 +215,7 @@ pub struct Cluster {
 pub struct Web {
     pub listen: SocketAddr,
     pub title: String,
+    pub subtitle: String,
     pub columns: Vec<Column>,
 }
 

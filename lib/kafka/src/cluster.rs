@@ -182,12 +182,7 @@ impl Cluster {
         topic: &str,
         partition: PartitionId,
     ) -> Result<(Offset, Offset), KafkaError> {
-        let (first, end) = self
-            .admin
-            .inner()
-            .fetch_watermarks(topic, settings::partition(partition), TIMEOUT)
-            .map_err(|e| KafkaError::topic(topic, e))?;
-        Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()))
+        settings::watermarks(self.admin.inner(), topic, partition, TIMEOUT)
     }
 
     /// A group's committed positions (the next offset to read), per partition of the topic.

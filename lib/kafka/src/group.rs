@@ -194,7 +194,7 @@ impl<H: GroupEvents> GroupReader<H> {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<(Offset, Offset), KafkaError> {
-        watermarks(&self.consumer, &self.topic, partition, timeout)
+        watermarks(self.consumer.client(), &self.topic, partition, timeout)
     }
 
     fn list(&self, partitions: &[PartitionId]) -> TopicPartitionList {

@@ -2,12 +2,13 @@
 
 use crate::KafkaError;
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rtf_proto::Offset;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which Kafka, and the user's own client properties.
 #[derive(Clone, Debug, Default)]
@@ -134,15 +135,37 @@ where
         .map_err(KafkaError::settings)
 }
 
-/// The partition's first offset and its end (one past the last).
-pub(crate) fn watermarks<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
+/// Between two questions to a partition whose leader is being elected.
+const ELECTION_POLL: Duration = Duration::from_millis(50);
+
+/// The partition's first offset and its end (one past the last). A topic made a moment ago may have no leader yet: asked again
+/// until `timeout`.
+pub(crate) fn watermarks<C: ClientContext>(
+    client: &Client<C>,
     topic: &str,
     number: u32,
     timeout: Duration,
 ) -> Result<(Offset, Offset), KafkaError> {
-    let (first, end) = consumer
-        .fetch_watermarks(topic, partition(number), timeout)
-        .map_err(|e| KafkaError::topic(topic, e))?;
-    Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()))
+    let deadline = Instant::now() + timeout;
+    loop {
+        match client.fetch_watermarks(topic, partition(number), timeout) {
+            Ok((first, end)) => {
+                return Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()));
+            }
+            Err(Native::MetadataFetch(
+                Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition,
+            )) if Instant::now() < deadline => {
+                std::thread::sleep(ELECTION_POLL);
+            }
+            Err(error) => {
+                return Err(KafkaError::topic(
+                    topic,
+                    format!("partition {number}: {error}"),
+                ));
+            }
+        }
+    }
 }

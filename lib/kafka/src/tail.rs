@@ -96,6 +96,6 @@ impl Tail {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<(Offset, Offset), KafkaError> {
-        watermarks(&self.consumer, &self.topic, partition, timeout)
+        watermarks(self.consumer.client(), &self.topic, partition, timeout)
     }
 }
