@@ -23,7 +23,7 @@ end
 
 local log = call('GET', KEYS[2]) or ''
 if last ~= '' and log ~= argv[2] then return {stream, argv[1], 'other', last, log} end
-if #argv == 4 then return {stream, argv[1], 'moved', last, log} end
+if last ~= expected or #argv == 4 then return {stream, argv[1], 'moved', last, log} end
 
 if log ~= argv[2] then call('SET', KEYS[2], argv[2]) end
 for i = 5, #argv, 2 do call('XADD', stream, argv[i], 'row', argv[i + 1]) end

@@ -64,7 +64,7 @@ impl TestLog {
             body: body(partition, offset, outcome, filler),
         };
         log.accepted.insert(offset, accepted);
-        log.end += if offset % 7 == 0 { 2 } else { 1 };
+        log.end += if offset.is_multiple_of(7) { 2 } else { 1 };
         drop(partitions);
         self.changed.send_modify(|n| *n += 1);
     }
