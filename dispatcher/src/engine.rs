@@ -67,6 +67,17 @@ impl Shared {
     }
 }
 
+/// What became of an offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offered {
+    /// There is no room; it stays where it is.
+    NoRoom,
+    /// Taken.
+    Taken,
+    /// Taken, and some partition has enough pending for now.
+    Crowded,
+}
+
 /// The machine at work.
 pub(crate) struct Engine {
     shared: Arc<Shared>,
@@ -121,20 +132,24 @@ impl Engine {
     }
 
     /// Hands in what was read, if there is room; else leaves it where it is.
-    pub fn offer(self: &Arc<Self>, flights: &mut Vec<Flight>) -> bool {
-        let batches = {
-            let mut core = self.shared.core();
-            if !core.room() {
-                return false;
-            }
-            let next = Vec::with_capacity(flights.len());
-            let flights = std::mem::replace(flights, next);
-            self.shared.tell(&mut core, Event::Read(flights))
-        };
+    pub fn offer(self: &Arc<Self>, flights: &mut Vec<Flight>) -> Offered {
+        let mut core = self.shared.core();
+        if !core.room() {
+            return Offered::NoRoom;
+        }
+        let next = Vec::with_capacity(flights.len());
+        let flights = std::mem::replace(flights, next);
+        let batches = self.shared.tell(&mut core, Event::Read(flights));
+        let is_crowded = core.crowded().next().is_some();
+        drop(core);
         for batch in batches {
             self.send(batch);
         }
-        true
+        if is_crowded {
+            Offered::Crowded
+        } else {
+            Offered::Taken
+        }
     }
 
     /// Waits until the machine is as wanted; false when it was not within the bound. Blocks.

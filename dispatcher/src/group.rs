@@ -2,6 +2,7 @@
 
 use crate::Event;
 use crate::engine::Engine;
+use crate::health::{Health, Part};
 use crate::lanes::{Lanes, Seen};
 use parking_lot::Mutex;
 use rtf_kafka::GroupEvents;
@@ -14,7 +15,9 @@ use std::time::Duration;
 pub(crate) struct Member {
     engine: Arc<Engine>,
     lanes: Mutex<Lanes>,
+    health: Arc<Health>,
     drain: Duration,
+    joined: AtomicBool,
     /// The topic may be another than when it was described last.
     stale: AtomicBool,
     /// Assigned since the last look.
@@ -23,14 +26,21 @@ pub(crate) struct Member {
 
 impl Member {
     /// When partitions are revoked, what is in flight has `drain` to be answered.
-    pub fn new(engine: Arc<Engine>, drain: Duration) -> Self {
+    pub fn new(engine: Arc<Engine>, health: Arc<Health>, drain: Duration) -> Self {
         Self {
             engine,
             lanes: Mutex::default(),
+            health,
             drain,
+            joined: AtomicBool::new(false),
             stale: AtomicBool::new(true),
             new: Mutex::default(),
         }
+    }
+
+    /// Whether the group has given its assignment, be it an empty one.
+    pub fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
     }
 
     /// Places a record that was read; begins a new epoch when its partition was rewound.
@@ -81,6 +91,8 @@ impl Member {
 impl GroupEvents for Member {
     fn assigned(&self, partitions: &[PartitionId]) {
         tracing::info!(?partitions, "partitions assigned");
+        self.joined.store(true, Ordering::Relaxed);
+        self.health.well(Part::Kafka);
         self.new.lock().extend(partitions);
         self.engine.on(Event::Assigned(partitions.to_vec()));
         self.begin(partitions);

@@ -25,7 +25,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Not ready until it is said that Kafka is read.
+    /// Not ready until it is said that Kafka is well.
     pub fn new(component: Component) -> Self {
         let starting = BTreeMap::from([(Part::Kafka, "joining the consumer group".into())]);
         Self {
@@ -38,6 +38,13 @@ impl Health {
     pub fn trouble(&self, part: Part, words: impl Into<String>) {
         let mut troubles = self.troubles.lock();
         troubles.entry(part).or_insert_with(|| words.into());
+        self.tell(&troubles);
+    }
+
+    /// A trouble goes on for too long: these words say more than the first did.
+    pub fn worse(&self, part: Part, words: impl Into<String>) {
+        let mut troubles = self.troubles.lock();
+        troubles.insert(part, words.into());
         self.tell(&troubles);
     }
 
@@ -67,8 +74,12 @@ mod tests {
         let readiness = Readiness::default();
         let health = Health::new(readiness.component("dispatcher"));
         assert!(!readiness.is_ready());
+        health.worse(Part::Kafka, "still joining");
+        assert_eq!(
+            readiness.components()["dispatcher"].as_deref(),
+            Some("still joining")
+        );
         health.well(Part::Kafka);
-        assert!(!readiness.is_ready() || health.troubles.lock().is_empty());
         assert!(readiness.is_ready());
         health.trouble(Part::Registry, "away");
         health.trouble(Part::Registry, "still away");

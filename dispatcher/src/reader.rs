@@ -1,6 +1,6 @@
 //! The reading thread: polls, fills batches, hands them in, commits, pauses. Blocking, on an OS thread of its own (RULE 13).
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Offered};
 use crate::filling::{Filling, Supply};
 use crate::group::Member;
 use crate::health::{Health, Part};
@@ -25,6 +25,8 @@ const POLL_WITHOUT_ROOM: Duration = Duration::from_millis(5);
 const PAUSE_AFTER: Millis = 300;
 /// Between two looks at what is crowded.
 const LOOK_EVERY: Millis = 100;
+/// Joining the group takes no longer, unless something is wrong.
+const JOIN_WITHIN: Millis = 15_000;
 /// Between two tries to read again after the client failed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,7 @@ pub(crate) struct Reader {
     no_room_since: Option<Millis>,
     all_paused: bool,
     now: Millis,
+    opened_at: Millis,
     looked_at: Millis,
     committed_at: Millis,
     committed: BTreeMap<PartitionId, Offset>,
@@ -74,6 +77,7 @@ impl Reader {
             no_room_since: None,
             all_paused: false,
             now: 0,
+            opened_at: 0,
             looked_at: 0,
             committed_at: 0,
             committed: BTreeMap::new(),
@@ -110,10 +114,11 @@ impl Reader {
 
     /// One membership, from joining the group to leaving it.
     fn read(&mut self) -> Result<(), KafkaError> {
-        let member = Member::new(Arc::clone(&self.engine), self.options.drain);
+        let health = Arc::clone(&self.health);
+        let member = Member::new(Arc::clone(&self.engine), health, self.options.drain);
         let group = self.options.group_options();
         let reader = GroupReader::open(&self.settings, &group, member)?;
-        self.health.well(Part::Kafka);
+        self.opened_at = self.engine.shared().now();
         let result = self.follow(&reader);
         reader.close();
         result
@@ -142,7 +147,7 @@ impl Reader {
                 self.take(reader.events(), &record);
                 if self.all_paused {
                     // Of a partition that was assigned since: pause it at once.
-                    self.looked_at = 0;
+                    self.look_at_once();
                 }
             }
             Polled::EndOfPartition(_) | Polled::Idle => {}
@@ -210,11 +215,20 @@ impl Reader {
         if !self.filling.is_ripe(self.supply, others, self.now) {
             return;
         }
-        if self.engine.offer(&mut self.filling.flights) {
-            self.no_room_since = None;
-        } else {
-            self.no_room_since.get_or_insert(self.now);
+        match self.engine.offer(&mut self.filling.flights) {
+            Offered::NoRoom => {
+                self.no_room_since.get_or_insert(self.now);
+            }
+            Offered::Taken => self.no_room_since = None,
+            Offered::Crowded => {
+                self.no_room_since = None;
+                self.look_at_once();
+            }
         }
+    }
+
+    fn look_at_once(&mut self) {
+        self.looked_at = 0;
     }
 
     fn lacks_room(&self) -> bool {
@@ -232,8 +246,22 @@ impl Reader {
         if u128::from(since_commit) >= self.options.commit_every.as_millis() {
             self.committed_at = self.now;
             self.commit(reader);
+            self.ask_for_membership(reader.events());
             self.meters.show(self.engine.shared());
         }
+    }
+
+    /// librdkafka tries to join for ever, whatever the broker says.
+    fn ask_for_membership(&self, member: &Member) {
+        if member.has_joined() || self.now < self.opened_at + JOIN_WITHIN {
+            return;
+        }
+        let words = format!(
+            "still not a member of the consumer group `{}`: is the broker there, is the group allowed, does the broker accept \
+             a session time-out of {:?} (its group.min.session.timeout.ms and group.max.session.timeout.ms)?",
+            self.options.group, self.options.session_timeout
+        );
+        self.health.worse(Part::Kafka, words);
     }
 
     fn adjust_pauses(&mut self, reader: &GroupReader<Member>) {

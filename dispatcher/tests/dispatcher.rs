@@ -6,7 +6,7 @@ use rtf_dispatcher::{Dispatcher, DispatcherError, DispatcherHandle, Options};
 use rtf_kafka::{Cluster, Embedded, Sender, Settings};
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus,
-    LookupItem, Offset, Outcome, PartitionId, Reason, Registration, Registry, RegistryError,
+    LookupItem, Offset, Outcome, PartitionId, Registration, Registry, RegistryError,
     RegistryStatus, Resolved, Token, Verdict, WakeupStream,
 };
 use rtf_service::Readiness;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 const TOPIC: &str = "clicks";
 const GROUP: &str = "g.dispatcher";
+/// The largest body this world's log takes.
+const RECORD_MAX: usize = 100_000;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How the ports behave.
@@ -61,6 +63,16 @@ impl State {
         Ok(())
     }
 
+    fn register(&mut self, registration: &Registration) -> Verdict {
+        if registration.body.len() > RECORD_MAX {
+            return Verdict::TooLarge;
+        }
+        match self.append(&registration.id, registration.outcome, registration.token) {
+            Ok(()) => Verdict::Registered(0),
+            Err(()) => Verdict::AlreadyResolved(0),
+        }
+    }
+
     fn join(&mut self, event: &ForeignEvent) -> JoinVerdict {
         self.joins += 1;
         if !self.primaries.contains(&event.key) {
@@ -82,9 +94,13 @@ impl World {
         let mut state = self.0.lock();
         let keys: Vec<JoinKey> = keys.into_iter().map(JoinKey::from).collect();
         state.primaries.extend(keys.iter().cloned());
-        let woken: Vec<JoinKey> =
-            keys.into_iter().filter(|key| state.wanted.remove(key)).collect();
-        state.listeners.retain(|listener| listener.send(woken.clone()).is_ok());
+        let woken: Vec<JoinKey> = keys
+            .into_iter()
+            .filter(|key| state.wanted.remove(key))
+            .collect();
+        state
+            .listeners
+            .retain(|listener| listener.send(woken.clone()).is_ok());
     }
 
     fn weather(&self, weather: Weather) {
@@ -112,12 +128,7 @@ impl Registry for World {
         if state.weather == Weather::Away {
             return Err(RegistryError::Unavailable("away".into()));
         }
-        let verdict = |r: &Registration| match state.append(&r.id, r.outcome, r.token) {
-            _ if r.body.len() > 100_000 => Verdict::TooLarge,
-            Ok(()) => Verdict::Registered(0),
-            Err(()) => Verdict::AlreadyResolved(0),
-        };
-        let verdicts = batch.iter().filter(|r| r.body.len() <= 100_000 || true).map(verdict).collect();
+        let verdicts = batch.iter().map(|r| state.register(r)).collect();
         match state.weather {
             Weather::Mute => Err(RegistryError::Unavailable("lost".into())),
             _ => Ok(verdicts),
@@ -128,7 +139,11 @@ impl Registry for World {
         let state = self.0.lock();
         let resolved = |item: &LookupItem| {
             let (outcome, _) = state.log.get(&item.id)?;
-            Some(Resolved { partition: 0, offset: 0, outcome: *outcome })
+            Some(Resolved {
+                partition: 0,
+                offset: 0,
+                outcome: *outcome,
+            })
         };
         match state.weather {
             Weather::Away => Err(RegistryError::Busy),
@@ -165,7 +180,9 @@ impl Joiner for World {
     async fn wakeups(&self) -> Result<WakeupStream, JoinerError> {
         let (tell, told) = mpsc::unbounded_channel();
         self.0.lock().listeners.push(tell);
-        Ok(Box::pin(tokio_stream::wrappers::UnboundedReceiverStream::new(told)))
+        Ok(Box::pin(
+            tokio_stream::wrappers::UnboundedReceiverStream::new(told),
+        ))
     }
 
     async fn status(&self) -> Result<JoinerStatus, JoinerError> {
@@ -190,7 +207,12 @@ impl Running {
             Dispatcher::new(options, settings, ports.clone(), ports, component).unwrap();
         let (handle, shutdown) = (dispatcher.handle(), CancellationToken::new());
         let task = tokio::spawn(dispatcher.run(shutdown.clone()));
-        Self { handle, readiness, shutdown, task }
+        Self {
+            handle,
+            readiness,
+            shutdown,
+            task,
+        }
     }
 
     async fn stop(self) {
@@ -206,6 +228,7 @@ fn options() -> Options {
         retry_initial: Duration::from_millis(50),
         retry_max: Duration::from_secs(1),
         commit_every: Duration::from_millis(200),
+        session_timeout: Duration::from_secs(2),
         batch: 20,
         in_flight: 4,
         ..Options::new(TOPIC, GROUP, vec!["/key".into()])
@@ -256,7 +279,7 @@ async fn every_event_ends_once_whatever_it_is() {
     world.0.lock().too_large.insert("k5".into());
     let clicks = (0..600).map(|n| match n % 10 {
         7 => click(n, &format!("late{n}")),
-        8 => click(n - 8, "k0"),
+        8 => click(n - 8, &format!("k{}", (n - 8) % 6)),
         9 => "not JSON".into(),
         _ if n == 6 => click(n, "nobody"),
         _ => click(n, &format!("k{}", n % 6)),
@@ -264,21 +287,259 @@ async fn every_event_ends_once_whatever_it_is() {
     send(&sender, 3, clicks);
     sender.send(TOPIC, Some(0), None, None).unwrap();
     let wait_max = Duration::from_secs(5);
-    let running = Running::start(&world, broker.settings(), Options { wait_max, ..options() });
-    until("all but the late ones and one are resolved", || world.resolved() == 600 + 1 - 60 - 60 - 1).await;
-    assert_eq!(running.handle.status().waiting, 61);
+    let running = Running::start(
+        &world,
+        broker.settings(),
+        Options {
+            wait_max,
+            ..options()
+        },
+    );
+    until("all but the late ones and one are resolved", || {
+        world.resolved() == 600 + 1 - 60 - 60 - 1
+    })
+    .await;
+    until("the others are held", || {
+        let status = running.handle.status();
+        status.waiting + status.in_flight == 61
+    })
+    .await;
     assert!(running.readiness.is_ready());
     world.arrive((0..600).map(|n| format!("late{n}")));
     until("all are resolved", || world.resolved() == 541).await;
-    until("all is committed", || running.handle.status().partitions.iter().all(|p| p.committed.is_some() && p.committed == p.next)).await;
+    until("all is committed", || {
+        running
+            .handle
+            .status()
+            .partitions
+            .iter()
+            .all(|p| p.committed.is_some() && p.committed == p.next)
+    })
+    .await;
     let tally = running.handle.status().tally;
     let outcomes = world.outcomes();
     assert_eq!(outcomes["malformed"], 61);
     assert_eq!(outcomes["unjoinable (timed_out)"], 1);
-    let too_large = (0..600).filter(|n| n % 10 < 7 && *n != 6 && n % 6 == 5).count();
+    let too_large = (0..600)
+        .filter(|n| n % 10 < 7 && *n != 6 && n % 6 == 5)
+        .count();
     assert_eq!(outcomes["unjoinable (row_too_large)"], too_large);
     assert_eq!((tally.malformed, tally.already_resolved), (61, 60));
     assert_eq!(tally.joined + tally.unjoinable, 541 - 61);
     running.stop().await;
     assert_eq!(committed(&broker), 601);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_begins_behind_what_is_resolved_and_reads_again_what_is_not() {
+    let (broker, sender) = broker(1);
+    let world = World::default();
+    world.arrive(["k".into()]);
+    let waits = |n: usize| n == 70;
+    let clicks = (0..100).map(|n| click(n, if waits(n) { "late" } else { "k" }));
+    send(&sender, 1, clicks);
+    let running = Running::start(&world, broker.settings(), options());
+    until("all but one are resolved", || world.resolved() == 99).await;
+    until("one waits", || running.handle.status().waiting == 1).await;
+    let stopping = Instant::now();
+    running.stop().await;
+    assert!(
+        stopping.elapsed() < Duration::from_secs(2),
+        "what waits for a partner delays nobody"
+    );
+    assert_eq!(committed(&broker), 70);
+    let joins = world.0.lock().joins;
+    let running = Running::start(&world, broker.settings(), options());
+    until("it was read again", || running.handle.status().waiting == 1).await;
+    until("the others are known", || {
+        running.handle.status().tally.already_resolved == 29
+    })
+    .await;
+    assert!(
+        world.0.lock().joins < joins + 20,
+        "what is resolved is not joined again"
+    );
+    world.arrive(["late".into()]);
+    until("all are resolved", || world.resolved() == 100).await;
+    until("the wake-up counted", || {
+        running.handle.status().tally.joined == 1
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(committed(&broker), 100);
+    assert_eq!(world.outcomes(), BTreeMap::from([("joined".into(), 100)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_and_absent_ports_change_nothing() {
+    let (broker, sender) = broker(2);
+    let world = World::default();
+    world.arrive((0..300).map(|n| format!("k{n}")));
+    world.weather(Weather::Away);
+    // Batches without answers keep their places.
+    let roomy = Options {
+        in_flight: 100,
+        ..options()
+    };
+    let clicks = |from: usize| (from..from + 100).map(|n| click(n, &format!("k{n}")));
+    send(&sender, 2, clicks(0));
+    let running = Running::start(&world, broker.settings(), roomy);
+    until("it is noticed", || {
+        running.handle.status().in_flight > 0 && world.0.lock().joins == 0
+    })
+    .await;
+    world.weather(Weather::NotReady);
+    until("not ready is said", || {
+        let components = running.readiness.components();
+        components["dispatcher"]
+            .as_ref()
+            .is_some_and(|words| words.contains("caught up"))
+    })
+    .await;
+    assert_eq!(running.handle.status().waiting, 0, "not ready is no answer");
+    world.weather(Weather::Mute);
+    until("the first are resolved", || world.resolved() == 100).await;
+    send(&sender, 2, clicks(100));
+    until("the second are resolved", || world.resolved() == 200).await;
+    assert_eq!(
+        running.handle.status().tally.joined,
+        0,
+        "nobody was told so far"
+    );
+    world.weather(Weather::Fair);
+    send(&sender, 2, clicks(200));
+    until("all are told", || {
+        running.handle.status().in_flight == 0 && world.resolved() == 300
+    })
+    .await;
+    // The same token was used all along, so that each knew its own record.
+    assert_eq!(running.handle.status().tally.joined, 300);
+    until("ready again", || running.readiness.is_ready()).await;
+    running.stop().await;
+    assert_eq!(committed(&broker), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_pauses_when_too_much_waits_and_skips_nothing_when_it_goes_on() {
+    const EVENTS: usize = 3_000;
+    let (broker, sender) = broker(3);
+    let world = World::default();
+    send(&sender, 3, (0..EVENTS).map(|n| click(n, &format!("k{n}"))));
+    let tight = Options {
+        max_events: 200,
+        window_events: 100,
+        ..options()
+    };
+    let running = Running::start(&world, broker.settings(), tight);
+    let mut arrived = HashSet::new();
+    for _ in 0..3 {
+        until("reading pauses", || running.handle.status().paused).await;
+        let status = running.handle.status();
+        assert!(status.waiting + status.in_flight < 200 + 20);
+        for _ in 0..10 {
+            let waiting: Vec<JoinKey> = world.0.lock().wanted.iter().cloned().collect();
+            arrived.extend(waiting.iter().cloned());
+            world.arrive(waiting.iter().map(ToString::to_string));
+            until("they are joined", || world.resolved() >= arrived.len()).await;
+        }
+    }
+    world.arrive((0..EVENTS).map(|n| format!("k{n}")));
+    until("all are resolved", || world.resolved() == EVENTS).await;
+    until("nothing is held", || {
+        let status = running.handle.status();
+        status.waiting + status.in_flight == 0 && !status.paused
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(committed(&broker), EVENTS as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_move_between_dispatchers_and_nothing_is_lost() {
+    const EVENTS: usize = 2_000;
+    let (broker, sender) = broker(4);
+    let world = World::default();
+    world.arrive((0..EVENTS).filter(|n| n % 7 != 0).map(|n| format!("k{n}")));
+    send(
+        &sender,
+        4,
+        (0..EVENTS / 2).map(|n| click(n, &format!("k{n}"))),
+    );
+    let first = Running::start(&world, broker.settings(), options());
+    until("the first works", || world.resolved() > 0).await;
+    let second = Running::start(&world, broker.settings(), options());
+    until("the second has a share", || {
+        !second.handle.status().partitions.is_empty()
+    })
+    .await;
+    send(
+        &sender,
+        4,
+        (EVENTS / 2..EVENTS).map(|n| click(n, &format!("k{n}"))),
+    );
+    first.stop().await;
+    until("the second has all", || {
+        second.handle.status().partitions.len() == 4
+    })
+    .await;
+    world.arrive((0..EVENTS).map(|n| format!("k{n}")));
+    until("all are resolved", || world.resolved() == EVENTS).await;
+    until("nothing is held", || {
+        let status = second.handle.status();
+        status.waiting + status.in_flight == 0
+    })
+    .await;
+    second.stop().await;
+    assert_eq!(committed(&broker), EVENTS as u64);
+    let state = world.0.lock();
+    assert_eq!(state.order.len(), EVENTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_into_the_log_ends_as_malformed() {
+    let (broker, sender) = broker(1);
+    let world = World::default();
+    let large = format!(
+        r#"{{"id":1,"key":"nobody","x":"{}"}}"#,
+        "x".repeat(RECORD_MAX)
+    );
+    send(
+        &sender,
+        1,
+        [large, "y".repeat(2 * RECORD_MAX), click(2, "nobody")],
+    );
+    let wait_max = Duration::from_millis(300);
+    let running = Running::start(
+        &world,
+        broker.settings(),
+        Options {
+            wait_max,
+            ..options()
+        },
+    );
+    until("all are resolved", || world.resolved() == 3).await;
+    assert_eq!(
+        world.0.lock().log[&EventId::from("1")].0,
+        Outcome::Malformed
+    );
+    let expected = [
+        ("malformed".into(), 2),
+        ("unjoinable (timed_out)".into(), 1),
+    ];
+    assert_eq!(world.outcomes(), BTreeMap::from(expected));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_is_named() {
+    let world = Arc::new(World::default());
+    let settings = Settings {
+        bootstrap: "127.0.0.1:1".into(),
+        ..Settings::default()
+    };
+    let component = Readiness::default().component("dispatcher");
+    let dispatcher = Dispatcher::new(options(), settings, world.clone(), world, component).unwrap();
+    let error = dispatcher.run(CancellationToken::new()).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("127.0.0.1:1"), "{source}");
 }

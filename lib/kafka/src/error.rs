@@ -89,7 +89,7 @@ pub(crate) fn sort(topic: &str, error: Native) -> PollError {
             u32::try_from(partition).expect("Kafka's partitions are not negative"),
         ),
         Native::MessageConsumptionFatal(_) => PollError::Real(KafkaError::Fatal { topic, words }),
-        Native::MessageConsumption(code) => match code {
+        Native::MessageConsumption(code) | Native::Global(code) => match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 PollError::Real(KafkaError::OutOfRange { topic, words })
             }
@@ -101,6 +101,10 @@ pub(crate) fn sort(topic: &str, error: Native) -> PollError {
             | Code::GroupAuthorizationFailed
             | Code::BadMessage
             | Code::InvalidMessage => PollError::Real(KafkaError::Topic { topic, words }),
+            // librdkafka would try these for ever; none gets better by itself.
+            Code::InvalidSessionTimeout
+            | Code::InconsistentGroupProtocol
+            | Code::FencedInstanceId => PollError::Real(KafkaError::Topic { topic, words }),
             Code::Fatal => PollError::Real(KafkaError::Fatal { topic, words }),
             _ => PollError::Passing,
         },
