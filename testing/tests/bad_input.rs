@@ -259,10 +259,14 @@ fn run(pipeline: &Pipeline) -> Result<Finished> {
 fn what_cannot_run_says_why_and_where() -> Result<()> {
     let servers = Servers::start()?;
     let mut pipeline = servers.pipeline(&PipelineOptions::new(PAYMENTS))?;
-    let no_topic = run(&pipeline)?;
-    demand(&no_topic, 1, &["payments"]).context("no topic")?;
+    demand(&run(&pipeline)?, 1, &["does not exist", "create it"]).context("no topics")?;
 
     servers.create_topics(&PAYMENTS, 1)?;
+    for key in ["join.foreign.topic", "join.primary.topic"] {
+        let no_topic = pipeline.rtf("run", &["--set", &format!("{key}=nowhere")])?;
+        let side = key.trim_end_matches(".topic");
+        demand(&no_topic, 1, &["`nowhere`", "create it", side]).context(key)?;
+    }
     for role in [Role::Registry, Role::Web] {
         let port = pipeline.port(role, 0);
         let taken = TcpListener::bind(("127.0.0.1", port))?;

@@ -18,7 +18,9 @@ const KILLS: u32 = 10;
 const DELETION_AFTER_KILL: u32 = 4;
 /// Redis forgets everything before this kill.
 const FLUSH_BEFORE_KILL: u32 = 7;
+/// Decides the load and the moments of the kills; `RTF_SEED` gives another.
 const SEED: u64 = 3;
+const SEED_VARIABLE: &str = "RTF_SEED";
 const KILL_WITHIN_MS: u64 = 3_000;
 /// Until something moves again after a start; a dead member's session has to end first.
 const MOVES_WITHIN: Duration = Duration::from_secs(60);
@@ -26,6 +28,11 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(180);
 
 const ALL: Instance = Instance(Role::All, 0);
 const RESET_TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+
+fn seed() -> Result<u64> {
+    let given = std::env::var(SEED_VARIABLE).ok();
+    Ok(given.map_or(Ok(SEED), |seed| seed.parse())?)
+}
 
 #[test]
 fn each_event_ends_once_though_all_is_killed_wiped_flushed_and_replayed() -> Result<()> {
@@ -35,7 +42,7 @@ fn each_event_ends_once_though_all_is_killed_wiped_flushed_and_replayed() -> Res
     let mut progress = servers.progress(CLICKS)?;
     let mut pipeline = servers.pipeline(&PipelineOptions::new(CLICKS))?;
     let clicks = Clicks::new(ClicksParams {
-        seed: SEED,
+        seed: seed()?,
         count: PAIRS,
         per_second: PAIRS_PER_SECOND.try_into()?,
         ..ClicksParams::default()
@@ -59,7 +66,7 @@ fn kill_again_and_again(
     pipeline: &mut Pipeline,
     progress: &mut Progress,
 ) -> Result<()> {
-    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed()?);
     pipeline.start(ALL)?;
     for kill in 1..=KILLS {
         // Every other kill comes when it is at work for sure, the others at any time, while it starts too.

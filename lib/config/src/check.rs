@@ -1,7 +1,8 @@
 //! What goes together and what does not. Pure.
 
-use crate::model::{Config, Policy};
+use crate::model::{Config, HTTP_PORT_DISTANCE, Policy};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How bad it is.
@@ -36,7 +37,7 @@ impl fmt::Display for Problem {
 }
 
 /// librdkafka properties that are ours, and what to use instead.
-const OURS: [(&str, &str); 21] = [
+const OURS: [(&str, &str); 23] = [
     ("bootstrap.servers", "use [kafka].bootstrap"),
     ("metadata.broker.list", "use [kafka].bootstrap"),
     ("group.id", "use [dispatcher].group"),
@@ -48,7 +49,9 @@ const OURS: [(&str, &str); 21] = [
     ),
     ("isolation.level", "use [dispatcher].isolation"),
     ("partition.assignment.strategy", "it is cooperative-sticky"),
+    ("group.protocol", "it is classic"),
     ("enable.auto.commit", "only the low-water mark is committed"),
+    ("auto.commit.enable", "only the low-water mark is committed"),
     (
         "enable.auto.offset.store",
         "only the low-water mark is committed",
@@ -77,6 +80,18 @@ const OURS: [(&str, &str); 21] = [
 
 /// Ids are remembered for the horizon; half of it is left for what happens after the longest wait.
 const WAIT_SHARE_OF_HORIZON: u32 = 2;
+/// Longer durations are a slip, and their milliseconds need not fit into what others count in.
+const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// Partners in a row: all of them travel in one Kafka record.
+const MAX_LIMIT: usize = 1000;
+/// Kafka's longest topic name is 249; ours are longer than the prefix.
+const MAX_NAME: usize = 200;
+const PARTITIONS: std::ops::RangeInclusive<u32> = 1..=4096;
+/// Brokers refuse shorter ones unless told otherwise (group.min.session.timeout.ms).
+const LEAST_SESSION: Duration = Duration::from_secs(6);
+const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix"];
+const FORMATS: [&str; 5] = ["text", "money", "time", "airport", "link"];
+const ALIGNS: [&str; 2] = ["start", "end"];
 
 struct Checker(Vec<Problem>);
 
@@ -95,20 +110,44 @@ impl Checker {
             words: words.into(),
         });
     }
-    fn positive(&mut self, key: &str, duration: Duration) {
+    fn duration(&mut self, key: &str, duration: Duration) {
         if duration.is_zero() {
             self.error(key, "must be longer than nothing");
         }
+        if duration > LONGEST {
+            self.error(key, "must be at most 3650d");
+        }
+    }
+    fn between<T: PartialOrd + fmt::Display>(
+        &mut self,
+        key: &str,
+        value: T,
+        accepted: std::ops::RangeInclusive<T>,
+    ) {
+        if !accepted.contains(&value) {
+            let (least, most) = accepted.into_inner();
+            self.error(key, format!("is {value}, must be {least} to {most}"));
+        }
+    }
+    fn one_of(&mut self, key: &str, value: Option<&str>, accepted: &[&str]) {
+        if let Some(value) = value.filter(|value| !accepted.contains(value)) {
+            let accepted = accepted.join(", ");
+            self.error(key, format!("= `{value}` is not one of: {accepted}"));
+        }
     }
     fn pointers(&mut self, key: &str, pointers: &[String]) {
-        for pointer in pointers
-            .iter()
-            .filter(|pointer| !pointer.is_empty() && !pointer.starts_with('/'))
-        {
-            self.error(key, format!("has `{pointer}`, which is not a JSON pointer: it begins with `/`, for example `/user/id`"));
-        }
-        if pointers.iter().any(String::is_empty) {
-            self.error(key, "has an empty pointer");
+        for pointer in pointers {
+            if pointer.is_empty() {
+                self.error(key, "has an empty pointer");
+            } else if !pointer.starts_with('/') {
+                self.error(key, format!("has `{pointer}`, which is not a JSON pointer: it begins with `/`, for example `/user/id`"));
+            } else if pointer
+                .split('~')
+                .skip(1)
+                .any(|rest| !rest.starts_with(['0', '1']))
+            {
+                self.error(key, format!("has `{pointer}`, which is not a JSON pointer: `~` is written `~0`, a `/` in a name `~1`"));
+            }
         }
     }
     fn pointer(&mut self, key: &str, pointer: &str) {
@@ -126,6 +165,13 @@ impl Config {
         self.check_join(&mut checker);
         self.check_times(&mut checker);
         self.check_sizes(&mut checker);
+        self.check_columns(&mut checker);
+        self.check_addresses(&mut checker);
+        self.check_properties(&mut checker);
+        checker.0
+    }
+
+    fn check_properties(&self, checker: &mut Checker) {
         for (property, instead) in OURS {
             if self.kafka.properties.contains_key(property) {
                 checker.error(
@@ -134,7 +180,6 @@ impl Config {
                 );
             }
         }
-        checker.0
     }
 
     fn check_required(&self, checker: &mut Checker) {
@@ -157,8 +202,8 @@ impl Config {
     fn check_join(&self, checker: &mut Checker) {
         let join = &self.join;
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if !join.name.chars().all(legal) || join.name.len() > 200 {
-            checker.error("join.name", "must be letters, digits, `.`, `_` and `-`, at most 200 of them: it begins the names of topics");
+        if !join.name.chars().all(legal) || join.name.len() > MAX_NAME {
+            checker.error("join.name", format!("must be letters, digits, `.`, `_` and `-`, at most {MAX_NAME} of them: it begins the names of topics"));
         }
         checker.pointers("join.foreign.id", &join.foreign.id);
         checker.pointers("join.foreign.key", &join.foreign.key);
@@ -168,36 +213,38 @@ impl Config {
         checker.pointer("join.primary.time", &join.primary.time);
         checker.pointer("join.primary.expires", &join.primary.expires);
         checker.pointer("join.match.order_by", &join.r#match.order_by);
-        let (foreign, primary) = (join.foreign.key.len(), join.primary.key.len());
-        if foreign != primary && foreign > 0 && primary > 0 {
-            checker.error(
-                "join.primary.key",
-                format!(
-                    "has {primary} parts, `join.foreign.key` has {foreign}: they can never be equal"
-                ),
-            );
-        }
-        if join.r#match.limit == 0 {
-            checker.error("join.match.limit", "must be at least 1");
-        }
+        checker.between("join.match.limit", join.r#match.limit, 1..=MAX_LIMIT);
         if join.r#match.policy == Policy::Best && join.r#match.order_by.is_empty() {
             checker.error("join.match.order_by", "is required by policy `best`");
         }
-        if (&join.foreign.trim, &join.foreign.fold_case)
-            != (&join.primary.trim, &join.primary.fold_case)
-        {
+        self.check_sides(checker);
+    }
+
+    /// What the foreign and the primary side must have in common.
+    fn check_sides(&self, checker: &mut Checker) {
+        let (foreign, primary) = (&self.join.foreign, &self.join.primary);
+        let (keys, others) = (foreign.key.len(), primary.key.len());
+        if keys != others && keys > 0 && others > 0 {
+            checker.error(
+                "join.primary.key",
+                format!(
+                    "has {others} parts, `join.foreign.key` has {keys}: they can never be equal"
+                ),
+            );
+        }
+        if (foreign.trim, foreign.fold_case) != (primary.trim, primary.fold_case) {
             checker.warning(
                 "join.primary",
                 "folds keys (trim, fold_case) otherwise than [join.foreign]: some will not meet",
             );
         }
-        if !join.foreign.topic.is_empty() && join.foreign.topic == join.primary.topic {
+        if !foreign.topic.is_empty() && foreign.topic == primary.topic {
             checker.warning(
                 "join.primary.topic",
                 "is the foreign topic: every event is joined with itself",
             );
         }
-        if join.foreign.id.is_empty() {
+        if foreign.id.is_empty() {
             checker.warning(
                 "join.foreign.id",
                 "is empty: an event that is sent twice is two events",
@@ -206,55 +253,117 @@ impl Config {
     }
 
     fn check_times(&self, checker: &mut Checker) {
-        let wait = &self.join.wait;
-        checker.positive("join.wait.max", wait.max.0);
-        checker.positive("join.wait.retry_initial", wait.retry_initial.0);
-        checker.positive("registry.horizon", self.registry.horizon.0);
-        checker.positive("redis.timeout", self.redis.timeout.0);
+        let (wait, horizon) = (&self.join.wait, self.registry.horizon);
+        checker.duration("join.wait.max", wait.max.0);
+        checker.duration("join.wait.retry_initial", wait.retry_initial.0);
+        checker.duration("join.wait.retry_max", wait.retry_max.0);
+        checker.duration("registry.horizon", horizon.0);
+        checker.duration("redis.timeout", self.redis.timeout.0);
+        checker.duration(
+            "dispatcher.session_timeout",
+            self.dispatcher.session_timeout.0,
+        );
         if wait.retry_max < wait.retry_initial {
             checker.error(
                 "join.wait.retry_max",
                 "is shorter than `join.wait.retry_initial`",
             );
         }
-        if wait.max.0 * WAIT_SHARE_OF_HORIZON > self.registry.horizon.0 {
-            let (max, horizon) = (wait.max, self.registry.horizon);
+        if wait.max.0 > horizon.0 / WAIT_SHARE_OF_HORIZON {
+            let max = wait.max;
             checker.error("join.wait.max", format!("({max}) must be at most half of `registry.horizon` ({horizon}): an id must be remembered longer than its event may wait"));
         }
-        if self.dispatcher.session_timeout.0 < Duration::from_secs(1) {
-            checker.error("dispatcher.session_timeout", "must be at least 1s");
+        if self.dispatcher.session_timeout.0 < LEAST_SESSION {
+            checker.warning("dispatcher.session_timeout", "is less than 6s: brokers refuse it unless their group.min.session.timeout.ms is lowered too");
         }
     }
 
     fn check_sizes(&self, checker: &mut Checker) {
-        if !(1..=4096).contains(&self.registry.partitions) {
-            checker.error("registry.partitions", "must be 1 to 4096");
-        }
-        if !(1..=10_000).contains(&self.dispatcher.batch) {
-            checker.error("dispatcher.batch", "must be 1 to 10000");
-        }
-        if !(1..=1024).contains(&self.dispatcher.in_flight) {
-            checker.error("dispatcher.in_flight", "must be 1 to 1024");
-        }
-        if !(1..=10_000).contains(&self.publisher.batch_rows) {
-            checker.error("publisher.batch_rows", "must be 1 to 10000");
-        }
-        if self.join.wait.max_events == 0 {
-            checker.error("join.wait.max_events", "must be at least 1");
-        }
-        for (n, column) in self.web.columns.iter().enumerate() {
-            checker.pointer(&format!("web.columns.{n}.value"), &column.value);
-            let format = column.format.as_deref().unwrap_or("text");
-            if !["text", "money", "time", "airport", "link"].contains(&format) {
-                checker.error(
-                    &format!("web.columns.{n}.format"),
-                    "is not one of: text, money, time, airport, link",
-                );
+        let (wait, publisher) = (&self.join.wait, &self.publisher);
+        checker.between("registry.partitions", self.registry.partitions, PARTITIONS);
+        checker.between("dispatcher.batch", self.dispatcher.batch, 1..=10_000);
+        checker.between("dispatcher.in_flight", self.dispatcher.in_flight, 1..=1024);
+        checker.between("publisher.batch_rows", publisher.batch_rows, 1..=10_000);
+        for (key, empty) in [
+            ("join.wait.max_events", wait.max_events == 0),
+            ("join.wait.max_bytes", wait.max_bytes.0 == 0),
+            ("joiner.memory", self.joiner.memory.0 == 0),
+            ("publisher.batch_bytes", publisher.batch_bytes.0 == 0),
+        ] {
+            if empty {
+                checker.error(key, "must be more than nothing");
             }
-            if !["start", "end"].contains(&column.align.as_deref().unwrap_or("start")) {
-                checker.error(
-                    &format!("web.columns.{n}.align"),
-                    "is not one of: start, end",
+        }
+    }
+
+    fn check_columns(&self, checker: &mut Checker) {
+        for (n, column) in self.web.columns.iter().enumerate() {
+            let key = |name: &str| format!("web.columns.{n}.{name}");
+            checker.pointer(&key("value"), &column.value);
+            checker.pointers(&key("details"), &column.details);
+            checker.one_of(&key("format"), column.format.as_deref(), &FORMATS);
+            checker.one_of(&key("align"), column.align.as_deref(), &ALIGNS);
+        }
+    }
+
+    fn check_addresses(&self, checker: &mut Checker) {
+        let scheme = self.redis.url.split_once("://").map(|(scheme, _)| scheme);
+        if !self.redis.url.is_empty() && !scheme.is_some_and(|s| REDIS_SCHEMES.contains(&s)) {
+            checker.error(
+                "redis.url",
+                "is not a URL of Redis, such as redis://127.0.0.1:6379",
+            );
+        }
+        for (key, urls) in [
+            ("cluster.registries", &self.cluster.registries),
+            ("cluster.joiners", &self.cluster.joiners),
+        ] {
+            for url in urls.iter().filter(|url| !url.starts_with("http://")) {
+                checker.error(key, format!("has `{url}`: it begins with http://"));
+            }
+        }
+        let highest = u16::MAX - HTTP_PORT_DISTANCE;
+        for (key, listen, http) in self.listeners() {
+            if http.is_none() && listen.port() > highest {
+                checker.error(&format!("{key}.listen"), format!("leaves no port for health and metrics, which are served on the port + {HTTP_PORT_DISTANCE}: choose one up to {highest}, or set `{key}.http`"));
+            }
+        }
+        self.check_ports(checker);
+    }
+
+    /// Roles with a gRPC port: section, where it listens, and where health and metrics are served if that is said.
+    fn listeners(&self) -> [(&'static str, SocketAddr, Option<SocketAddr>); 4] {
+        [
+            ("registry", self.registry.listen, self.registry.http_at),
+            ("joiner", self.joiner.listen, self.joiner.http_at),
+            (
+                "dispatcher",
+                self.dispatcher.listen,
+                self.dispatcher.http_at,
+            ),
+            ("publisher", self.publisher.listen, self.publisher.http_at),
+        ]
+    }
+
+    /// Two roles on one port may run on two machines, but not on one.
+    fn check_ports(&self, checker: &mut Checker) {
+        let ports = [
+            ("registry.listen", self.registry.listen),
+            ("registry.http", self.registry.http()),
+            ("joiner.listen", self.joiner.listen),
+            ("joiner.http", self.joiner.http()),
+            ("dispatcher.listen", self.dispatcher.listen),
+            ("dispatcher.http", self.dispatcher.http()),
+            ("publisher.listen", self.publisher.listen),
+            ("publisher.http", self.publisher.http()),
+            ("web.listen", self.web.listen),
+        ];
+        for (n, (key, address)) in ports.iter().enumerate() {
+            let same = |(_, other): &&(&str, SocketAddr)| address.port() > 0 && other == address;
+            if let Some((first, _)) = ports[..n].iter().find(same) {
+                checker.warning(
+                    key,
+                    format!("({address}) is `{first}` too: these roles cannot run on one machine"),
                 );
             }
         }

@@ -4,10 +4,14 @@
 
 mod check;
 mod error;
+mod layer;
 mod load;
 mod model;
 mod print;
+mod secret;
+mod text;
 mod units;
+mod words;
 
 pub use check::{Problem, Severity};
 pub use error::ConfigError;

@@ -1,11 +1,15 @@
 //! The typed configuration. What each key means stands in `defaults.toml`, once.
 
+use crate::text::{optional, properties};
 use crate::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// A role's HTTP port is so far from its gRPC port.
+pub(crate) const HTTP_PORT_DISTANCE: u16 = 100;
 
 /// All of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -34,19 +38,16 @@ pub struct Config {
 /// `[kafka]`
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Kafka {
     pub bootstrap: String,
-    #[serde(deserialize_with = "crate::units::texts")]
+    #[serde(deserialize_with = "properties")]
     pub properties: BTreeMap<String, String>,
 }
 
 /// `[join]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Join {
-    #[serde(deserialize_with = "crate::units::text")]
     pub name: String,
     pub foreign: Foreign,
     pub primary: Primary,
@@ -57,7 +58,6 @@ pub struct Join {
 /// `[join.foreign]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Foreign {
     pub topic: String,
     pub id: Vec<String>,
@@ -70,7 +70,6 @@ pub struct Foreign {
 /// `[join.primary]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Primary {
     pub topic: String,
     pub id: Vec<String>,
@@ -84,7 +83,6 @@ pub struct Primary {
 /// `join.match.policy`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum Policy {
     First,
     Latest,
@@ -95,7 +93,6 @@ pub enum Policy {
 /// `join.match.order`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum Order {
     Asc,
     Desc,
@@ -104,7 +101,6 @@ pub enum Order {
 /// `[join.match]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Match {
     pub policy: Policy,
     pub order_by: String,
@@ -115,7 +111,6 @@ pub struct Match {
 /// `join.wait.unmatched`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
 pub enum Unmatched {
     DeadLetter,
     Emit,
@@ -124,7 +119,6 @@ pub enum Unmatched {
 /// `[join.wait]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Wait {
     pub max: Span,
     pub unmatched: Unmatched,
@@ -137,29 +131,30 @@ pub struct Wait {
 /// `[registry]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Registry {
     pub partitions: u32,
     pub replication: u16,
     pub horizon: Span,
     pub data: PathBuf,
     pub listen: SocketAddr,
+    #[serde(rename = "http", with = "optional")]
+    pub http_at: Option<SocketAddr>,
 }
 
 /// `[joiner]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Joiner {
     pub data: PathBuf,
     pub memory: Size,
     pub listen: SocketAddr,
+    #[serde(rename = "http", with = "optional")]
+    pub http_at: Option<SocketAddr>,
 }
 
 /// `dispatcher.isolation`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum Isolation {
     ReadCommitted,
     ReadUncommitted,
@@ -168,7 +163,6 @@ pub enum Isolation {
 /// `[dispatcher]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Dispatcher {
     pub group: String,
     pub instance_id: String,
@@ -177,22 +171,24 @@ pub struct Dispatcher {
     pub batch: usize,
     pub in_flight: usize,
     pub listen: SocketAddr,
+    #[serde(rename = "http", with = "optional")]
+    pub http_at: Option<SocketAddr>,
 }
 
 /// `[publisher]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Publisher {
     pub batch_rows: usize,
     pub batch_bytes: Size,
     pub listen: SocketAddr,
+    #[serde(rename = "http", with = "optional")]
+    pub http_at: Option<SocketAddr>,
 }
 
 /// `[redis]`
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Redis {
     pub url: String,
     pub max_rows: u64,
@@ -202,7 +198,6 @@ pub struct Redis {
 /// `[cluster]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Cluster {
     pub registries: Vec<String>,
     pub joiners: Vec<String>,
@@ -211,7 +206,6 @@ pub struct Cluster {
 /// `[web]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Web {
     pub listen: SocketAddr,
     pub title: String,
@@ -222,7 +216,6 @@ pub struct Web {
 /// One of `web.columns`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Column {
     pub title: String,
     pub value: String,
@@ -238,34 +231,34 @@ pub struct Column {
 impl Registry {
     /// Where health and metrics are served.
     pub fn http(&self) -> SocketAddr {
-        http_beside(self.listen)
+        self.http_at.unwrap_or_else(|| beside(self.listen))
     }
 }
 impl Joiner {
     /// Where health and metrics are served.
     pub fn http(&self) -> SocketAddr {
-        http_beside(self.listen)
+        self.http_at.unwrap_or_else(|| beside(self.listen))
     }
 }
 impl Dispatcher {
     /// Where health and metrics are served.
     pub fn http(&self) -> SocketAddr {
-        http_beside(self.listen)
+        self.http_at.unwrap_or_else(|| beside(self.listen))
     }
 }
 impl Publisher {
     /// Where health and metrics are served.
     pub fn http(&self) -> SocketAddr {
-        http_beside(self.listen)
+        self.http_at.unwrap_or_else(|| beside(self.listen))
     }
 }
 
-/// The gRPC port + 100; a port that the system chooses stays one.
-fn http_beside(grpc: SocketAddr) -> SocketAddr {
+/// The port + 100; a port that the system chooses stays one. `check` refuses ports too high for it.
+fn beside(grpc: SocketAddr) -> SocketAddr {
     let port = if grpc.port() == 0 {
         0
     } else {
-        grpc.port().saturating_add(100)
+        grpc.port().saturating_add(HTTP_PORT_DISTANCE)
     };
     SocketAddr::new(grpc.ip(), port)
 }
@@ -273,7 +266,7 @@ fn http_beside(grpc: SocketAddr) -> SocketAddr {
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mask = |(key, value): (&String, &String)| {
-            (key.clone(), crate::print::masked_property(key, value))
+            (key.clone(), crate::secret::masked_property(key, value))
         };
         let properties: BTreeMap<_, _> = self.properties.iter().map(mask).collect();
         f.debug_struct("Kafka")
@@ -285,7 +278,7 @@ impl fmt::Debug for Kafka {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = crate::print::masked_url(&self.url);
+        let url = crate::secret::masked_url(&self.url);
         f.debug_struct("Redis")
             .field("url", &url)
             .field("max_rows", &self.max_rows)

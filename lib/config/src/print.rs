@@ -2,9 +2,8 @@
 
 use crate::load::DEFAULTS;
 use crate::model::Config;
-use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
-
-const MASK: &str = "****";
+use crate::secret::{masked_property, masked_url};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 impl Config {
     /// The whole configuration as TOML, each key with its meaning; secrets are masked.
@@ -27,17 +26,14 @@ fn set(table: &mut Table, values: &serde_json::Value) {
         return;
     };
     for (key, value) in fields {
-        match (table.get_mut(key), value) {
-            (Some(Item::Table(inner)), value) => set(inner, value),
-            (Some(item), value) => {
-                if let Item::Value(old) = item {
-                    let decor = old.decor().clone();
-                    let mut new = toml(value);
-                    *new.decor_mut() = decor;
-                    *old = new;
-                }
+        match table.get_mut(key) {
+            Some(Item::Table(inner)) => set(inner, value),
+            Some(Item::Value(old)) => {
+                let decor = old.decor().clone();
+                *old = toml(value);
+                *old.decor_mut() = decor;
             }
-            (None, value) => {
+            _ => {
                 table.insert(key, Item::Value(toml(value)));
             }
         }
@@ -52,9 +48,7 @@ fn toml(value: &serde_json::Value) -> Value {
             None => number.as_f64().unwrap_or_default().into(),
         },
         serde_json::Value::String(text) => text.as_str().into(),
-        serde_json::Value::Array(items) => {
-            items.iter().map(toml).collect::<toml_edit::Array>().into()
-        }
+        serde_json::Value::Array(items) => list(items).into(),
         serde_json::Value::Object(fields) => fields
             .iter()
             .map(|(key, value)| (key, toml(value)))
@@ -64,26 +58,15 @@ fn toml(value: &serde_json::Value) -> Value {
     }
 }
 
-/// The password of a URL, hidden.
-pub(crate) fn masked_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.into();
-    };
-    let Some((credentials, host)) = rest.rsplit_once('@') else {
-        return url.into();
-    };
-    match credentials.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{host}"),
-        None => format!("{scheme}://{credentials}@{host}"),
+/// Short values stand side by side, tables one a line.
+fn list(items: &[serde_json::Value]) -> Array {
+    let mut list: Array = items.iter().map(toml).collect();
+    if items.iter().any(serde_json::Value::is_object) {
+        for item in list.iter_mut() {
+            item.decor_mut().set_prefix("\n    ");
+        }
+        list.set_trailing_comma(true);
+        list.set_trailing("\n");
     }
-}
-
-/// A property's value, hidden if it is a secret.
-pub(crate) fn masked_property(key: &str, value: &str) -> String {
-    let secret = ["password", "secret", "jaas", "ssl.key.pem", "token"];
-    if secret.iter().any(|word| key.contains(word)) {
-        MASK.into()
-    } else {
-        value.into()
-    }
+    list
 }

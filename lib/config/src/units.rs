@@ -2,7 +2,6 @@
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,28 +13,49 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Size(pub u64);
 
+/// Units of a duration, the largest first, in nanoseconds.
+const SPANS: [(&str, u128); 7] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+const SIZES: [(&str, u128); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}",
-            humantime::format_duration(self.0)
-                .to_string()
-                .replace(' ', "")
-        )
+        whole(f, self.0.as_nanos(), &SPANS, "0s")
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-        match units
-            .into_iter()
-            .find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit))
-        {
-            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
-            None => write!(f, "{}B", self.0),
-        }
+        whole(f, self.0.into(), &SIZES, "0B")
+    }
+}
+
+/// In the largest unit that gives a whole number, so that nothing is rounded.
+fn whole(
+    f: &mut fmt::Formatter<'_>,
+    amount: u128,
+    units: &[(&str, u128)],
+    zero: &str,
+) -> fmt::Result {
+    match units
+        .iter()
+        .find(|(_, unit)| amount > 0 && amount.is_multiple_of(*unit))
+    {
+        Some((name, unit)) => write!(f, "{}{name}", amount / unit),
+        None => f.write_str(zero),
     }
 }
 
@@ -91,45 +111,41 @@ impl Serialize for Size {
     }
 }
 
-/// A text; a number or a boolean is taken as it is written, since the environment knows no quotes.
-pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Text::deserialize(deserializer).map(|text| text.0)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A table of texts.
-pub(crate) fn texts<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    let texts = BTreeMap::<String, Text>::deserialize(deserializer)?;
-    Ok(texts.into_iter().map(|(key, text)| (key, text.0)).collect())
-}
+    fn span(text: &str) -> Result<Span, serde_json::Error> {
+        serde_json::from_value(text.into())
+    }
 
-struct Text(String);
+    fn size(text: &str) -> Result<Size, serde_json::Error> {
+        serde_json::from_value(text.into())
+    }
 
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl Visitor<'_> for TextVisitor {
-            type Value = Text;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.to_owned()))
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
+    #[test]
+    fn what_is_shown_is_read_as_the_same() {
+        for text in ["0s", "1ns", "1500us", "200ms", "90s", "1m", "36h", "3d"] {
+            let read = span(text).unwrap();
+            assert_eq!(span(&read.to_string()).unwrap(), read, "{text}");
         }
-        deserializer.deserialize_any(TextVisitor)
+        for text in ["0B", "1B", "1000KB", "512KiB", "64MiB", "4GiB", "1TiB"] {
+            let read = size(text).unwrap();
+            assert_eq!(size(&read.to_string()).unwrap(), read, "{text}");
+        }
+        assert_eq!(span("24h").unwrap().to_string(), "1d");
+        assert_eq!(size("1024MiB").unwrap().to_string(), "1GiB");
+    }
+
+    #[test]
+    fn a_number_alone_is_refused() {
+        for text in ["30", "", "h", "-1s", "3 apples", "1.5"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+        for text in ["4", "", "MiB", "-1MiB", "4 apples"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(serde_json::from_value::<Span>(30.into()).is_err());
+        assert!(serde_json::from_value::<Size>(30.into()).is_err());
     }
 }

@@ -30,7 +30,19 @@ fn load(text: &str, flags: &[(&str, &str)]) -> Result<Config, String> {
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-    Config::load(Some(&file.1), &flags).map_err(|e| e.to_string())
+    Config::load_with(Some(&file.1), [], &flags).map_err(|e| e.to_string())
+}
+
+/// The good file under these variables.
+fn in_environment(variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+    let owned = |pairs: &[(&str, &str)]| -> Vec<_> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    let file = file(GOOD);
+    Config::load_with(Some(&file.1), owned(variables), &owned(flags)).map_err(|e| e.to_string())
 }
 
 fn refused(text: &str, words: &[&str]) {
@@ -83,7 +95,7 @@ fn unknown_keys_are_named_with_the_accepted_ones() {
             "did you mean `topic`",
             "join.foreign",
             "fold_case",
-            "rtf.toml",
+            "rtf.toml, line 5: unknown key `topik` in [join.foreign] (did",
         ],
     );
     refused(
@@ -110,7 +122,8 @@ fn durations_and_sizes_carry_a_unit() {
 
 #[test]
 fn syntax_errors_name_file_line_and_column() {
-    refused("[join\nname = 1", &["rtf.toml", "line 1"]);
+    refused("[join]\nname = 1 2", &["rtf.toml, line 2, column 8: "]);
+    refused("[join\nname = 1", &["rtf.toml, line 1"]);
     let missing = Config::load(Some(&PathBuf::from("/nowhere/rtf.toml")), &[])
         .unwrap_err()
         .to_string();
@@ -172,6 +185,269 @@ fn secrets_are_neither_printed_nor_logged() {
         "{GOOD}\n[redis]\nurl = \"redis://user:hunter2@host:1/0\"\n[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n"
     );
     let config = load(&text, &[]).unwrap();
+    assert!(config.redis.url.contains("hunter2"));
     assert!(!config.print().contains("hunter2") && config.print().contains("user:****@host"));
     assert!(!format!("{config:?}").contains("hunter2"));
+    let wrong = [("RTF__REDIS", "redis://user:hunter2@host:1")];
+    let error = in_environment(&wrong, &[]).unwrap_err();
+    assert!(
+        error.contains("RTF__REDIS") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let broken = "[redis]\nurl = \"redis://user:hunter2@host\n";
+    let error = load(broken, &[]).unwrap_err();
+    assert!(
+        error.contains("line 2") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn flags_win_over_the_environment_that_over_the_file_that_over_the_defaults() {
+    let key = ("RTF__JOIN__NAME", "environment");
+    let flag = ("join.name", "flag");
+    assert_eq!(in_environment(&[], &[]).unwrap().join.name, "clicks");
+    assert_eq!(
+        in_environment(&[key], &[]).unwrap().join.name,
+        "environment"
+    );
+    assert_eq!(in_environment(&[key], &[flag]).unwrap().join.name, "flag");
+    let config = in_environment(&[("RTF__JOIN__FOREIGN__TIME", "/at")], &[]).unwrap();
+    assert_eq!(config.join.foreign.time, "/at");
+    assert_eq!(
+        config.join.foreign.topic, "clicks",
+        "the rest of a table stays"
+    );
+    assert_eq!(config.registry.partitions, 16);
+}
+
+#[test]
+fn the_environment_says_texts_numbers_and_lists() {
+    let config = in_environment(
+        &[
+            ("RTF__JOIN__NAME", "007"),
+            ("RTF__JOIN__FOREIGN__TOPIC", "123"),
+            ("RTF__JOIN__FOREIGN__ID", r#"["/a", "/b"]"#),
+            ("RTF__JOIN__FOREIGN__KEY", "/a"),
+            ("RTF__JOIN__FOREIGN__TRIM", "true"),
+            ("RTF__JOIN__PRIMARY__ID", ""),
+            ("RTF__JOIN__WAIT__MAX", "90m"),
+            ("RTF__REGISTRY__PARTITIONS", "4"),
+            ("RTF__REGISTRY__LISTEN", "0.0.0.0:9000"),
+            ("RTF__WEB__TITLE", "true"),
+            (
+                "RTF__WEB__COLUMNS",
+                r#"[{title = "id", value = "/id"}, {title = "who", value = "/foreign/who", details = ["/key"]}]"#,
+            ),
+            ("RTF_LOG", "debug"),
+            ("RTF_CONFIG", "elsewhere.toml"),
+            ("PATH", "/bin"),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(
+        (config.join.name.as_str(), config.web.title.as_str()),
+        ("007", "true")
+    );
+    let foreign = &config.join.foreign;
+    assert_eq!((foreign.topic.as_str(), foreign.trim), ("123", true));
+    assert_eq!(
+        (&foreign.id[..], &foreign.key[..]),
+        (&["/a".to_owned(), "/b".into()][..], &["/a".to_owned()][..])
+    );
+    assert_eq!(config.join.primary.id, Vec::<String>::new());
+    assert_eq!(config.join.wait.max.to_string(), "90m");
+    assert_eq!(config.registry.partitions, 4);
+    assert_eq!(config.registry.http().to_string(), "0.0.0.0:9100");
+    assert_eq!(config.web.columns[1].details, ["/key"]);
+}
+
+#[test]
+fn an_error_in_the_environment_or_a_flag_names_it() {
+    let refused = |variables: &[_], flags: &[_], words: &[&str]| {
+        let error = in_environment(variables, flags).expect_err("it must be refused");
+        for word in words {
+            assert!(error.contains(word), "`{word}` is missing in: {error}");
+        }
+    };
+    refused(
+        &[("RTF__JOIN__FOREIGN__TOPIK", "x")],
+        &[],
+        &["RTF__JOIN__FOREIGN__TOPIK", "in [join.foreign]", "`topic`"],
+    );
+    refused(
+        &[("RTF__REGISTRY__PARTITIONS", "many")],
+        &[],
+        &[
+            "RTF__REGISTRY__PARTITIONS",
+            "`registry.partitions` is `many`",
+        ],
+    );
+    refused(
+        &[],
+        &[("join.wait.max", "30")],
+        &["flag join.wait.max", "is `30`", "with a unit"],
+    );
+    refused(
+        &[],
+        &[("registry.listen", "localhost")],
+        &["flag registry.listen", "address"],
+    );
+    refused(&[], &[("join.match.policy", "bset")], &["bset", "best"]);
+    refused(
+        &[],
+        &[("web.columns", "[{titel = \"x\"}]")],
+        &["flag web.columns", "`titel`", "did you mean `title`"],
+    );
+}
+
+#[test]
+fn properties_keep_their_dotted_names_wherever_they_are_set() {
+    let text = format!(
+        "{GOOD}\n[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"socket.timeout.ms\" = 5000\nsasl.password = \"file\"\n"
+    );
+    let file = file(&text);
+    let variables = [
+        ("RTF__KAFKA__PROPERTIES__SASL_PASSWORD", "0123"),
+        ("RTF__KAFKA__PROPERTIES__SASL.USERNAME", "[me]"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let flags = [(
+        "kafka.properties.ssl.ca.location".to_owned(),
+        "/ca.pem".to_owned(),
+    )];
+    let config = Config::load_with(Some(&file.1), variables, &flags).unwrap();
+    let properties: Vec<_> = config
+        .kafka
+        .properties
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        properties,
+        [
+            ("sasl.password", "0123"),
+            ("sasl.username", "[me]"),
+            ("security.protocol", "SSL"),
+            ("socket.timeout.ms", "5000"),
+            ("ssl.ca.location", "/ca.pem"),
+        ]
+    );
+    refused(
+        &format!("{GOOD}\n[kafka.properties]\ngroup.id = \"x\"\n"),
+        &["rtf.toml", "group.id", "[dispatcher].group"],
+    );
+}
+
+#[test]
+fn health_is_served_beside_or_where_it_is_said() {
+    let beside = |listen: &str| load(GOOD, &[("joiner.listen", listen)]).map(|c| c.joiner.http());
+    assert_eq!(
+        beside("127.0.0.1:0").unwrap().port(),
+        0,
+        "the system chooses both"
+    );
+    let error = beside("127.0.0.1:65500").unwrap_err();
+    assert!(
+        error.contains("joiner.listen") && error.contains("joiner.http"),
+        "{error}"
+    );
+    let config = load(GOOD, &[("joiner.http", "0.0.0.0:9999")]).unwrap();
+    assert_eq!(config.joiner.http().to_string(), "0.0.0.0:9999");
+    assert!(config.print().contains("http = \"0.0.0.0:9999\""));
+}
+
+#[test]
+fn no_duration_is_too_long_to_be_refused() {
+    let long = "500000000000years";
+    for flags in [
+        vec![("join.wait.max", long)],
+        vec![("join.wait.max", long), ("registry.horizon", long)],
+    ] {
+        let error = load(GOOD, &flags).unwrap_err();
+        assert!(error.contains("`join.wait.max`"), "{error}");
+    }
+}
+
+#[test]
+fn every_refusal_names_its_key() {
+    for (key, value) in [
+        ("join.name", "a b"),
+        ("join.match.limit", "0"),
+        ("join.match.limit", "1001"),
+        ("join.wait.max", "0s"),
+        ("join.wait.max_events", "0"),
+        ("join.wait.max_bytes", "0B"),
+        ("join.wait.retry_max", "1ms"),
+        ("join.primary.time", "at"),
+        ("join.primary.expires", "/a~2"),
+        ("registry.partitions", "0"),
+        ("registry.partitions", "4097"),
+        ("registry.partitions", "-1"),
+        ("dispatcher.batch", "0"),
+        ("dispatcher.in_flight", "0"),
+        ("publisher.batch_rows", "0"),
+        ("joiner.memory", "0B"),
+        ("redis.url", "127.0.0.1:6379"),
+        ("redis.url", ""),
+        ("kafka.bootstrap", ""),
+        ("kafka.properties.acks", "1"),
+        ("cluster.registries", "[\"127.0.0.1:7401\"]"),
+        ("web.columns", "[{title = \"a\", value = \"id\"}]"),
+        (
+            "web.columns",
+            "[{title = \"a\", value = \"/id\", format = \"date\"}]",
+        ),
+    ] {
+        let error = load(GOOD, &[(key, value)]).expect_err(key);
+        assert!(error.contains(key), "{key} = {value}: {error}");
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    for (key, value, warned) in [
+        ("join.primary.topic", "clicks", "join.primary.topic"),
+        ("join.foreign.trim", "true", "join.primary"),
+        (
+            "dispatcher.session_timeout",
+            "3s",
+            "dispatcher.session_timeout",
+        ),
+        ("web.listen", "127.0.0.1:7401", "web.listen"),
+    ] {
+        let problems = load(GOOD, &[(key, value)]).unwrap().check();
+        let warnings: Vec<_> = problems
+            .iter()
+            .map(|p| (p.key.as_str(), p.severity))
+            .collect();
+        assert_eq!(warnings, [(warned, Severity::Warning)], "{problems:?}");
+    }
+    assert_eq!(load(GOOD, &[]).unwrap().check(), []);
+}
+
+#[test]
+fn every_key_and_table_of_the_document_has_its_comment() {
+    let document = load(GOOD, &[]).unwrap().print();
+    let (mut commented, mut checked) = (false, 0);
+    // [kafka] and [join] have keys or tables with comments of their own.
+    let plain = ["[kafka]", "[join]"];
+    for line in document.lines() {
+        let key = line.starts_with('[') || line.contains(" = ");
+        if key && !line.starts_with('#') {
+            assert!(
+                commented || plain.contains(&line),
+                "no comment above: {line}"
+            );
+            checked += 1;
+        }
+        commented = line.starts_with('#');
+    }
+    assert!(checked > 60, "{checked}");
+}
+
+#[test]
+fn every_key_has_a_default() {
+    Config::from_toml("").unwrap();
 }

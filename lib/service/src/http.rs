@@ -85,6 +85,8 @@ mod tests {
     use super::*;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
+    use axum::routing::get as get_route;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tower::ServiceExt;
 
     async fn get(router: &Router, path: &str) -> (StatusCode, String) {
@@ -112,6 +114,51 @@ mod tests {
         );
         component.ready();
         assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+        component.failed("disk full");
+        let (status, body) = get(&router, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("failed: disk full"), "{body}");
+        assert_eq!(get(&router, "/livez").await.0, StatusCode::OK);
         assert_eq!(get(&router, "/metrics").await.0, StatusCode::OK);
+    }
+
+    async fn ask(address: std::net::SocketAddr, path: &str) -> tokio::net::TcpStream {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_a_request_finish_and_waits_for_none_that_never_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, go) = (CancellationToken::new(), CancellationToken::new());
+        let arrived = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+        let (at_slow, at_never) = (arrived.clone(), arrived.clone());
+        let waits = go.clone();
+        let slow = get_route(move || async move {
+            at_slow.add_permits(1);
+            waits.cancelled().await;
+            "done"
+        });
+        let never = get_route(move || async move {
+            at_never.add_permits(1);
+            std::future::pending::<()>().await;
+        });
+        let router = Router::new().route("/slow", slow).route("/never", never);
+        let server = tokio::spawn(serve(listener, router, shutdown.clone()));
+        let (mut slow, _never) = (ask(address, "/slow").await, ask(address, "/never").await);
+        let _ = arrived.acquire_many(2).await.unwrap();
+        shutdown.cancel();
+        go.cancel();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("done"), "{answer}");
+        tokio::time::timeout(DRAIN_WITHIN * 5, server)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }

@@ -8,6 +8,7 @@ pub mod metrics;
 mod readiness;
 pub mod shutdown;
 mod supervisor;
+pub mod thread;
 
 pub use readiness::{Component, Readiness};
 pub use supervisor::Supervisor;

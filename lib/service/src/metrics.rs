@@ -35,3 +35,32 @@ pub async fn upkeep(handle: PrometheusHandle) {
         handle.run_upkeep();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_installed_once_and_seconds_have_buckets() {
+        let (one, two) = (install(), install());
+        metrics::histogram!("rtf_test_wait_seconds").record(0.003);
+        metrics::counter!("rtf_test_things_total").increment(2);
+        for handle in [one, two] {
+            let text = handle.render();
+            for line in [
+                "rtf_test_wait_seconds_bucket{le=\"0.002\"} 0",
+                "rtf_test_wait_seconds_bucket{le=\"0.005\"} 1",
+                "rtf_test_wait_seconds_bucket{le=\"300\"} 1",
+                "rtf_test_things_total 2",
+            ] {
+                assert!(text.contains(line), "`{line}` is missing in {text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn upkeep_goes_on_until_it_is_dropped() {
+        let kept = tokio::time::timeout(Duration::from_millis(20), upkeep(install())).await;
+        assert!(kept.is_err(), "it ended by itself");
+    }
+}

@@ -1,18 +1,22 @@
 //! Several tasks that live and end together: the first that fails ends all, and its name is in the error.
 
 use anyhow::Context;
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// After a stop was asked for, tasks have so long.
+/// After a stop was asked for, tasks have so long unless told otherwise.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// Named tasks under one shutdown token.
 pub struct Supervisor {
-    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    /// Of those that run.
+    names: HashMap<Id, &'static str>,
     shutdown: CancellationToken,
+    stop_within: Duration,
 }
 
 impl Supervisor {
@@ -20,7 +24,18 @@ impl Supervisor {
     pub fn new(shutdown: CancellationToken) -> Self {
         Self {
             tasks: JoinSet::new(),
+            names: HashMap::new(),
             shutdown,
+            stop_within: STOP_WITHIN,
+        }
+    }
+
+    /// Bounds the time that tasks have to stop, instead of 20 seconds.
+    #[must_use]
+    pub fn stop_within(self, stop_within: Duration) -> Self {
+        Self {
+            stop_within,
+            ..self
         }
     }
 
@@ -38,19 +53,19 @@ impl Supervisor {
         E: Into<anyhow::Error> + Send + 'static,
     {
         let shutdown = self.shutdown.clone();
-        self.tasks.spawn(async move {
-            let result = match task.await {
+        let handle = self.tasks.spawn(async move {
+            match task.await {
                 Ok(()) if !shutdown.is_cancelled() => Err(anyhow::anyhow!("ended unexpectedly")),
                 other => other.map_err(Into::into),
-            };
-            (name, result)
+            }
         });
+        self.names.insert(handle.id(), name);
     }
 
     /// Waits until all have ended, after the first failure or the stop within a bound.
     ///
     /// # Errors
-    /// The first failure, with the task's name; or a task that did not stop in time.
+    /// The first failure or panic, with the task's name; or the tasks that did not stop in time, by name.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let shutdown = self.shutdown.clone();
         let first = tokio::select! {
@@ -58,28 +73,51 @@ impl Supervisor {
             () = shutdown.cancelled() => Ok(()),
         };
         self.shutdown.cancel();
-        let drained = tokio::time::timeout(STOP_WITHIN, async {
-            let mut result = Ok(());
-            while !self.tasks.is_empty() {
-                let ended = self.next().await;
-                result = result.and(ended);
+        let mut result = first;
+        let stopped = tokio::time::timeout(self.stop_within, self.drain(&mut result)).await;
+        if stopped.is_err() {
+            keep_first(&mut result, self.stuck());
+        }
+        result
+    }
+
+    async fn drain(&mut self, result: &mut anyhow::Result<()>) {
+        while !self.tasks.is_empty() {
+            if let Err(error) = self.next().await {
+                keep_first(result, error);
             }
-            result
-        });
-        let rest = drained.await.unwrap_or_else(|_| {
-            Err(anyhow::anyhow!(
-                "not everything stopped within {STOP_WITHIN:?}"
-            ))
-        });
-        first.and(rest)
+        }
+    }
+
+    fn stuck(&self) -> anyhow::Error {
+        let mut names: Vec<_> = self.names.values().copied().collect();
+        names.sort_unstable();
+        anyhow::anyhow!(
+            "did not stop within {:?}: {}",
+            self.stop_within,
+            names.join(", ")
+        )
     }
 
     async fn next(&mut self) -> anyhow::Result<()> {
-        match self.tasks.join_next().await {
-            Some(Ok((name, result))) => result.context(name),
-            Some(Err(panic)) => Err(anyhow::Error::new(panic).context("a task panicked")),
-            None => Ok(()),
-        }
+        let Some(ended) = self.tasks.join_next_with_id().await else {
+            return Ok(());
+        };
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(panic) => (panic.id(), Err(anyhow::Error::new(panic))),
+        };
+        let name = self.names.remove(&id).unwrap_or("a task");
+        result.context(name)
+    }
+}
+
+/// What fails after the first failure is mostly its consequence: told here, not returned.
+fn keep_first(result: &mut anyhow::Result<()>, error: anyhow::Error) {
+    if result.is_ok() {
+        *result = Err(error);
+    } else {
+        tracing::error!("while stopping: {error:#}");
     }
 }
 
@@ -111,5 +149,49 @@ mod tests {
         });
         shutdown.cancel();
         supervisor.run().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_named() {
+        let mut supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.spawn("shaky", async { no_way() });
+        let error = format!("{:#}", supervisor.run().await.unwrap_err());
+        assert!(
+            error.starts_with("shaky: ") && error.contains("no way"),
+            "{error}"
+        );
+    }
+
+    fn no_way() -> anyhow::Result<()> {
+        panic!("no way")
+    }
+
+    #[tokio::test]
+    async fn an_early_end_is_a_failure() {
+        let mut supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.spawn("short", async { anyhow::Ok(()) });
+        let error = format!("{:#}", supervisor.run().await.unwrap_err());
+        assert_eq!(error, "short: ended unexpectedly");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_stop_is_named_and_not_waited_for_longer() {
+        let mut supervisor =
+            Supervisor::new(CancellationToken::new()).stop_within(Duration::from_millis(50));
+        supervisor.spawn("stubborn", std::future::pending::<anyhow::Result<()>>());
+        supervisor.spawn("deaf", std::future::pending::<anyhow::Result<()>>());
+        supervisor.shutdown().cancel();
+        let error = supervisor.run().await.unwrap_err().to_string();
+        assert!(error.contains("deaf, stubborn"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_not_hidden_by_what_does_not_stop() {
+        let mut supervisor =
+            Supervisor::new(CancellationToken::new()).stop_within(Duration::from_millis(50));
+        supervisor.spawn("stubborn", std::future::pending::<anyhow::Result<()>>());
+        supervisor.spawn("weak", async { Err(anyhow::anyhow!("no disk")) });
+        let error = format!("{:#}", supervisor.run().await.unwrap_err());
+        assert_eq!(error, "weak: no disk");
     }
 }

@@ -82,7 +82,7 @@ impl Winners {
                         return Ok(());
                     };
                     let right = winners.is_in_place(&decoded.stamp, event.id, record.partition());
-                    problems.unless(right, "out of place in the log", &place);
+                    problems.unless(right, "out of place in the log", place);
                     if known.insert(event.id.to_vec()) {
                         winners.add(record, &event, &judge, problems);
                     } else {
