@@ -9,11 +9,11 @@ use crate::store::{Applied, Store, StoreError};
 use crate::tailer::Tailer;
 use crate::writer::{Unknown, Writer};
 use rtf_kafka::{AppenderOptions, Cluster, KafkaError, Settings};
+use rtf_service::thread::{ThreadError, spawn};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A record waits so long for others to share its batch.
@@ -115,17 +115,19 @@ impl Replica {
             unknown,
         } = self;
         let stop = CancellationToken::new();
-        let mut tail = thread("join-log tail", {
+        let mut tail = spawn("rtf-log-tail", {
             let stop = stop.clone();
             move || tailer.run(&stop)
-        });
-        let keeper = thread("housekeeping", {
+        })
+        .map_err(|error| failed("tail", &error))?;
+        let keeper = spawn("rtf-log-keeper", {
             let (stop, shared) = (stop.clone(), shared.clone());
             move || {
                 housekeep(&shared, &store, &cluster, &stop);
                 Ok(())
             }
-        });
+        })
+        .map_err(|error| failed("housekeeping", &error))?;
         let again = tokio::spawn(append_again(shared.clone(), unknown));
         let ended = tokio::select! {
             ended = &mut tail => Some(ended),
@@ -248,22 +250,15 @@ fn housekeep(shared: &Shared, store: &Store, cluster: &Cluster, stop: &Cancellat
     }
 }
 
-type Ended = Result<Result<(), RegistryFailure>, tokio::task::JoinError>;
-
-/// An OS thread of its own, awaitable.
-fn thread(
-    name: &'static str,
-    work: impl FnOnce() -> Result<(), RegistryFailure> + Send + 'static,
-) -> JoinHandle<Result<(), RegistryFailure>> {
-    tracing::debug!(name, "thread started");
-    tokio::task::spawn_blocking(work)
-}
+type Ended = Result<Result<(), RegistryFailure>, ThreadError>;
 
 fn joined(thread: &'static str, ended: Ended) -> Result<(), RegistryFailure> {
-    ended.unwrap_or_else(|panic| {
-        Err(RegistryFailure::Thread {
-            thread,
-            words: panic.to_string(),
-        })
-    })
+    ended.unwrap_or_else(|error| Err(failed(thread, &error)))
+}
+
+fn failed(thread: &'static str, error: &ThreadError) -> RegistryFailure {
+    RegistryFailure::Thread {
+        thread,
+        words: error.to_string(),
+    }
 }

@@ -67,6 +67,9 @@ pub enum Sink {
 /// The first role that cannot go on, by name.
 pub async fn run(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
     let shutdown = rtf_service::shutdown::on_signals()?;
+    for problem in config.check() {
+        tracing::warn!("configuration: {problem}");
+    }
     let settings = options::kafka(config);
     let pipeline = Pipeline::open(config.clone(), settings, Sink::Redis, roles, shutdown).await?;
     if let Some(address) = pipeline.web_address() {
@@ -205,8 +208,8 @@ async fn pair(grpc: SocketAddr, http: SocketAddr, role: &str) -> anyhow::Result<
     let grpc = listen(grpc, &format!("the {role}'s gRPC"), &key).await?;
     let http = listen(
         http,
-        &format!("the {role}'s health and metrics, its gRPC port + 100,"),
-        &key,
+        &format!("the {role}'s health and metrics"),
+        &format!("[{role}].http (it is the gRPC port + 100)"),
     )
     .await?;
     Ok((grpc, http))
@@ -278,10 +281,11 @@ impl Composer {
         let port: Arc<dyn Registry> = Arc::new(handle);
         self.registry = Some(port.clone());
         let ready = component.clone();
-        self.supervisor.spawn(
-            "registry",
-            replica.run(move || ready.ready(), self.supervisor.shutdown()),
-        );
+        let (failing, shutdown) = (component.clone(), self.supervisor.shutdown());
+        self.supervisor.spawn("registry", async move {
+            let ended = replica.run(move || ready.ready(), shutdown).await;
+            ended.inspect_err(|failure| failing.failed(failure.to_string()))
+        });
         let routes = Routes::new(rtf_registry::service(port.clone()));
         self.serve(
             "registry",

@@ -279,16 +279,14 @@ impl Config {
     }
 
     fn check_sizes(&self, checker: &mut Checker) {
-        let (wait, publisher) = (&self.join.wait, &self.publisher);
+        let wait = &self.join.wait;
         checker.between("registry.partitions", self.registry.partitions, PARTITIONS);
         checker.between("dispatcher.batch", self.dispatcher.batch, 1..=10_000);
         checker.between("dispatcher.in_flight", self.dispatcher.in_flight, 1..=1024);
-        checker.between("publisher.batch_rows", publisher.batch_rows, 1..=10_000);
         for (key, empty) in [
             ("join.wait.max_events", wait.max_events == 0),
             ("join.wait.max_bytes", wait.max_bytes.0 == 0),
             ("joiner.memory", self.joiner.memory.0 == 0),
-            ("publisher.batch_bytes", publisher.batch_bytes.0 == 0),
         ] {
             if empty {
                 checker.error(key, "must be more than nothing");

@@ -179,8 +179,6 @@ pub struct Dispatcher {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Publisher {
-    pub batch_rows: usize,
-    pub batch_bytes: Size,
     pub listen: SocketAddr,
     #[serde(rename = "http", with = "optional")]
     pub http_at: Option<SocketAddr>,

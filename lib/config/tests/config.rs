@@ -387,7 +387,6 @@ fn every_refusal_names_its_key() {
         ("registry.partitions", "-1"),
         ("dispatcher.batch", "0"),
         ("dispatcher.in_flight", "0"),
-        ("publisher.batch_rows", "0"),
         ("joiner.memory", "0B"),
         ("redis.url", "127.0.0.1:6379"),
         ("redis.url", ""),

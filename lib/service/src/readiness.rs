@@ -94,6 +94,9 @@ fn tell(component: &'static str, before: Option<&State>, now: &State) {
             tracing::warn!(component, reason, "not ready any more");
         }
         (Some(State::NotReady(_)), State::Ready) => tracing::info!(component, "ready"),
+        (Some(State::NotReady(before)), State::NotReady(reason)) if before != reason => {
+            tracing::info!(component, reason, "not ready yet");
+        }
         (_, State::Failed(reason)) => tracing::error!(component, reason, "failed"),
         _ => {}
     }

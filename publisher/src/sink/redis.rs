@@ -194,7 +194,13 @@ impl RedisSink {
         if words.contains("WRONGTYPE") {
             return self.not_ours(place, "a key of it holds another type".into());
         }
-        SinkError::Unavailable(words)
+        self.unavailable(&words)
+    }
+
+    /// Names the address, without the password that the URL may hold.
+    fn unavailable(&self, words: &dyn std::fmt::Display) -> SinkError {
+        let address = self.client.get_connection_info().addr();
+        SinkError::Unavailable(format!("Redis at {address}: {words}"))
     }
 
     async fn connect(&self) -> Result<Connection, SinkError> {
@@ -230,10 +236,8 @@ impl RedisSink {
             .client
             .get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(timeout, connecting).await {
-            Ok(connected) => connected.map_err(|e| SinkError::Unavailable(e.to_string())),
-            Err(_) => Err(SinkError::Unavailable(format!(
-                "no connection within {timeout:?}"
-            ))),
+            Ok(connected) => connected.map_err(|e| self.unavailable(&e)),
+            Err(_) => Err(self.unavailable(&format_args!("no connection within {timeout:?}"))),
         }
     }
 
