@@ -1,9 +1,11 @@
 //! `rtf lookup ID`: how an event was resolved, with its row.
 
+use crate::foreign_id::id_of;
 use crate::options;
 use anyhow::{Context, bail};
 use rtf_config::Config;
-use rtf_kafka::{Cluster, Isolation, Polled, Settings, Start, Tail};
+use rtf_json::Extractor;
+use rtf_kafka::{Cluster, Isolation, Polled, Record, Settings, Start, Tail};
 use rtf_proto::client::{Endpoints, RegistryClient};
 use rtf_proto::record::{Body, Content, decode};
 use rtf_proto::{
@@ -23,7 +25,7 @@ pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCo
     let settings = options::kafka(config);
     let source = source(config, &settings, id)?;
     let wanted = match &source {
-        Some(source) => source.event_id(),
+        Some(source) => id_at(config, &settings, source.clone()).await?,
         None => EventId::from(id),
     };
     let item = LookupItem {
@@ -54,7 +56,7 @@ fn registry(config: &Config) -> anyhow::Result<RegistryClient> {
     Ok(RegistryClient::new(Endpoints::new(&urls)?))
 }
 
-/// `topic/partition/offset` of the foreign topic names an event without an id of its own.
+/// `topic/partition/offset` of the foreign topic names whatever event stands there.
 fn source(config: &Config, settings: &Settings, id: &str) -> anyhow::Result<Option<Source>> {
     let topic = &config.join.foreign.topic;
     let Some((partition, offset)) = id
@@ -78,6 +80,24 @@ fn source(config: &Config, settings: &Settings, id: &str) -> anyhow::Result<Opti
     }))
 }
 
+/// The id of the foreign record at this place.
+async fn id_at(config: &Config, settings: &Settings, source: Source) -> anyhow::Result<EventId> {
+    let extractor = Extractor::new(options::foreign_fields(config))?;
+    let (settings, isolation) = (settings.clone(), options::isolation(config));
+    let reading = move || {
+        let (partition, offset) = (source.partition, source.offset);
+        read_at(
+            &settings,
+            &source.topic,
+            partition,
+            offset,
+            isolation,
+            |record| Ok(id_of(&extractor, record.value(), &source)),
+        )
+    };
+    tokio::task::spawn_blocking(reading).await?
+}
+
 fn nowhere(config: &Config) -> Source {
     Source {
         topic: config.join.foreign.topic.as_str().into(),
@@ -90,33 +110,48 @@ fn nowhere(config: &Config) -> Source {
 /// Reads the winner's record. Blocking.
 fn read(settings: &Settings, topic: &str, resolved: Resolved) -> anyhow::Result<Value> {
     let (partition, offset) = (resolved.partition, resolved.offset);
+    read_at(
+        settings,
+        topic,
+        partition,
+        offset,
+        Isolation::ReadUncommitted,
+        |record| detail(record, partition, offset),
+    )
+}
+
+/// Reads one record of a topic. Blocking.
+fn read_at<T>(
+    settings: &Settings,
+    topic: &str,
+    partition: PartitionId,
+    offset: Offset,
+    isolation: Isolation,
+    of: impl FnOnce(&Record<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let tail = Tail::open(
         settings,
         topic,
         &[(partition, Start::Offset(offset))],
-        Isolation::ReadUncommitted,
+        isolation,
     )?;
     let deadline = Instant::now() + READ_WITHIN;
     while Instant::now() < deadline {
         match tail.poll(Duration::from_millis(100)) {
-            Polled::Record(record) if record.offset() == offset => {
-                return detail(&record, partition, offset);
-            }
+            Polled::Record(record) if record.offset() == offset => return of(&record),
             Polled::Record(_) => {
-                bail!("the log no longer has offset {offset} of partition {partition}")
+                bail!("topic `{topic}` has no offset {offset} in partition {partition}")
             }
             Polled::Failed(error) => return Err(error.into()),
             Polled::EndOfPartition(_) | Polled::Idle => {}
         }
     }
-    bail!("offset {offset} of partition {partition} could not be read within {READ_WITHIN:?}")
+    bail!(
+        "topic `{topic}` partition {partition} offset {offset} could not be read within {READ_WITHIN:?}"
+    )
 }
 
-fn detail(
-    record: &rtf_kafka::Record<'_>,
-    partition: PartitionId,
-    offset: Offset,
-) -> anyhow::Result<Value> {
+fn detail(record: &Record<'_>, partition: PartitionId, offset: Offset) -> anyhow::Result<Value> {
     let decoded = decode(record.key(), record.value())?;
     let Content::Event(event) = decoded.content else {
         bail!("offset {offset} holds no event")

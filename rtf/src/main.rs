@@ -5,6 +5,7 @@ mod cli;
 mod config_command;
 mod demo;
 mod exit;
+mod foreign_id;
 mod kafka_flags;
 mod lookup;
 mod options;

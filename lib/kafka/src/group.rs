@@ -1,8 +1,8 @@
 //! Reading as a member of a consumer group, cooperatively.
 
-use crate::error::{PollError, sort};
+use crate::polled::polled;
 use crate::settings::{self, create, log, signed, watermarks};
-use crate::{Isolation, KafkaError, Polled, Record, Settings};
+use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
@@ -133,15 +133,7 @@ impl<H: GroupEvents> GroupReader<H> {
 
     /// The next thing, at the latest after `timeout`; calls the [`GroupEvents`].
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        match self.consumer.poll(timeout) {
-            None => Polled::Idle,
-            Some(Ok(message)) => Polled::Record(Record(message)),
-            Some(Err(error)) => match sort(&self.topic, error) {
-                PollError::Passing => Polled::Idle,
-                PollError::EndOfPartition(partition) => Polled::EndOfPartition(partition),
-                PollError::Real(error) => Polled::Failed(error),
-            },
-        }
+        polled(&self.topic, self.consumer.poll(timeout))
     }
 
     /// What was handed in at [`open`](Self::open).

@@ -1,8 +1,10 @@
 //! One look into a consumer's queue.
 
 use crate::KafkaError;
+use crate::error::{PollError, sort};
 use bytes::Bytes;
 use rdkafka::Message;
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers};
 use rtf_proto::{Header, Offset, Original, PartitionId};
 
@@ -16,6 +18,22 @@ pub enum Polled<'a> {
     Idle,
     /// The caller must act; passing troubles of the client are not reported.
     Failed(KafkaError),
+}
+
+/// What a consumer of `topic` gave.
+pub(crate) fn polled<'a>(
+    topic: &str,
+    polled: Option<KafkaResult<BorrowedMessage<'a>>>,
+) -> Polled<'a> {
+    match polled {
+        None => Polled::Idle,
+        Some(Ok(message)) => Polled::Record(Record(message)),
+        Some(Err(error)) => match sort(topic, error) {
+            PollError::Passing => Polled::Idle,
+            PollError::EndOfPartition(partition) => Polled::EndOfPartition(partition),
+            PollError::Real(error) => Polled::Failed(error),
+        },
+    }
 }
 
 /// A record in librdkafka's memory.

@@ -1,8 +1,8 @@
 //! Reading given partitions from given offsets: no group, no committed offsets, no silent reset (RULE 4).
 
-use crate::error::{PollError, sort};
+use crate::polled::polled;
 use crate::settings::{self, Quiet, create, signed, watermarks};
-use crate::{Isolation, KafkaError, Polled, Record, Settings};
+use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rtf_proto::{Offset, PartitionId};
@@ -76,15 +76,7 @@ impl Tail {
 
     /// The next thing, at the latest after `timeout`.
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        match self.consumer.poll(timeout) {
-            None => Polled::Idle,
-            Some(Ok(message)) => Polled::Record(Record(message)),
-            Some(Err(error)) => match sort(&self.topic, error) {
-                PollError::Passing => Polled::Idle,
-                PollError::EndOfPartition(partition) => Polled::EndOfPartition(partition),
-                PollError::Real(error) => Polled::Failed(error),
-            },
-        }
+        polled(&self.topic, self.consumer.poll(timeout))
     }
 
     /// The partition's first offset and its end (one past the last), asked of the broker.

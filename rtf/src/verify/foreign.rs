@@ -1,11 +1,12 @@
 //! What the foreign topic says must come out.
 
 use super::{IdHash, hash, read_topic};
+use crate::foreign_id::id_of;
 use anyhow::Context;
 use rtf_config::Config;
 use rtf_json::Extractor;
 use rtf_kafka::{Cluster, Settings};
-use rtf_proto::{EventId, Offset, PartitionId, Source};
+use rtf_proto::{Offset, PartitionId, Source};
 use std::collections::HashMap;
 
 /// The foreign topic, read once.
@@ -78,13 +79,4 @@ pub fn read(
         },
     )?;
     Ok(foreign)
-}
-
-/// The id the event must have: its own where it can be read, else its place.
-fn id_of(extractor: &Extractor, value: Option<&[u8]>, source: &Source) -> EventId {
-    let extracted = value.and_then(|value| extractor.extract(value).ok());
-    match extracted.and_then(|event| event.id) {
-        Some(id) => EventId::from(id.as_ref()),
-        None => source.event_id(),
-    }
 }
