@@ -1,0 +1,90 @@
+//! Our numbers beside the pass-through limit, in one run, on real Kafka and Redis.
+
+mod backlog;
+mod latency;
+mod pass_through;
+mod process;
+mod stage;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Measures Ready To Fly against what the machine can do at all.
+#[derive(Debug, Parser)]
+#[command(name = "rtf-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start Kafka and Redis, prepare the data once, measure everything, print a table
+    Run(RunArgs),
+    /// The pass-through limit alone, as a process of its own: both topics, through a Kafka topic, into Redis, with no join
+    PassThrough(pass_through::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Pairs of click and query in the backlog
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// Clicks a second of the latency run; 0 leaves it out
+    #[arg(long, default_value_t = 5000)]
+    rate: u32,
+    /// Seconds of the latency run
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// Each backlog run is repeated, in turns
+    #[arg(long, default_value_t = 1)]
+    repeat: u32,
+    /// Also write the figures here
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::PassThrough(args) => pass_through::run(&args),
+    }
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    let stage = stage::Stage::open(args.events)?;
+    let (mut limit, mut ours) = (Vec::new(), Vec::new());
+    println!("{}", backlog::HEADER);
+    for turn in 0..args.repeat {
+        let figures = backlog::pass_through(&stage, turn)?;
+        println!("{figures}");
+        limit.push(figures);
+        let figures = backlog::ours(&stage, turn)?;
+        println!("{figures}");
+        ours.push(figures);
+    }
+    let (best_limit, best_ours) = (backlog::median_rate(&limit), backlog::median_rate(&ours));
+    println!(
+        "\nbacklog, median: {best_ours:.0} of {best_limit:.0} rows/s, {:.0} % of the pass-through limit",
+        100.0 * best_ours / best_limit
+    );
+    let latency = match args.rate {
+        0 => None,
+        rate => Some(latency::measure(&stage, rate, args.seconds)?),
+    };
+    if let Some(latency) = &latency {
+        println!("{latency}");
+    }
+    if let Some(path) = &args.json {
+        let figures = json!({
+            "events": args.events,
+            "pass_through": limit.iter().map(backlog::Figures::to_json).collect::<Vec<_>>(),
+            "ours": ours.iter().map(backlog::Figures::to_json).collect::<Vec<_>>(),
+            "latency": latency.map(|latency| latency.to_json()),
+        });
+        std::fs::write(path, format!("{figures:#}\n"))?;
+    }
+    Ok(())
+}
