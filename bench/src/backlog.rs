@@ -1,13 +1,11 @@
 //! Throughput over a backlog, from process start until the last row is in Redis.
 
 use crate::process::{cpu_seconds, peak_mib};
-use crate::stage::Stage;
+use crate::stage::{Stage, Topics};
 use anyhow::{Result, bail};
-use rtf_synth::CLICKS;
 use rtf_testing::Process;
 use serde_json::{Value, json};
 use std::fmt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -76,18 +74,8 @@ pub fn median_rate(figures: &[Figures]) -> f64 {
 /// The same bytes with no join.
 pub fn pass_through(stage: &Stage, turn: u32) -> Result<Figures> {
     let name = format!("pass{turn}");
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args([
-        "pass-through",
-        "--kafka",
-        &stage.kafka.bootstrap(),
-        "--redis",
-        &stage.redis.url(),
-        "--name",
-        &name,
-    ]);
     watch("pass-through", stage, &name, || {
-        Process::spawn("pass-through", &command, &stage.log(&name))
+        stage.pass_through(&name, &Topics::backlog())
     })
 }
 
@@ -95,7 +83,7 @@ pub fn pass_through(stage: &Stage, turn: u32) -> Result<Figures> {
 pub fn ours(stage: &Stage, turn: u32) -> Result<Figures> {
     let name = format!("clicks{turn}");
     watch("rtf run", stage, &name, || {
-        stage.pipeline(&name, CLICKS.foreign.topic, CLICKS.primary.topic)
+        stage.pipeline(&name, &Topics::backlog())
     })
 }
 

@@ -6,6 +6,7 @@ mod pass_through;
 mod process;
 mod stage;
 
+use crate::latency::{Latency, Who};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::json;
@@ -70,19 +71,20 @@ fn run(args: &RunArgs) -> Result<()> {
         "\nbacklog, median: {best_ours:.0} of {best_limit:.0} rows/s, {:.0} % of the pass-through limit",
         100.0 * best_ours / best_limit
     );
-    let latency = match args.rate {
-        0 => None,
-        rate => Some(latency::measure(&stage, rate, args.seconds)?),
-    };
-    if let Some(latency) = &latency {
-        println!("{latency}");
+    let mut latencies = Vec::new();
+    if args.rate > 0 {
+        for who in [Who::PassThrough, Who::Ours] {
+            let latency = latency::measure(&stage, who, args.rate, args.seconds)?;
+            println!("{latency}");
+            latencies.push(latency);
+        }
     }
     if let Some(path) = &args.json {
         let figures = json!({
             "events": args.events,
             "pass_through": limit.iter().map(backlog::Figures::to_json).collect::<Vec<_>>(),
             "ours": ours.iter().map(backlog::Figures::to_json).collect::<Vec<_>>(),
-            "latency": latency.map(|latency| latency.to_json()),
+            "latency": latencies.iter().map(Latency::to_json).collect::<Vec<_>>(),
         });
         std::fs::write(path, format!("{figures:#}\n"))?;
     }

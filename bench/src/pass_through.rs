@@ -10,7 +10,6 @@ use rtf_kafka::{
 };
 use rtf_proto::naming::{log_topic, redis_stream};
 use rtf_proto::partitioner::partition_of;
-use rtf_synth::CLICKS;
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +31,12 @@ pub struct Args {
     /// Prefix of its topic and streams
     #[arg(long)]
     name: String,
+    /// The topic that is sent on
+    #[arg(long)]
+    foreign: String,
+    /// The topic that is read beside it
+    #[arg(long)]
+    primary: String,
 }
 
 struct Ignored;
@@ -56,14 +61,14 @@ pub fn run(args: &Args) -> Result<()> {
         None,
         &[("message.timestamp.type", "LogAppendTime")],
     )?;
-    let primary = input(&settings, CLICKS.primary.topic)?;
+    let primary = input(&settings, &args.primary)?;
     let reading = thread::spawn(move || {
         loop {
             // Read and forgotten, as its bytes must cross the wire too.
             let _ = primary.poll(POLL);
         }
     });
-    let foreign = input(&settings, CLICKS.foreign.topic)?;
+    let foreign = input(&settings, &args.foreign)?;
     let appender = Appender::open(&settings, &appender_options(&topic), Ignored)?;
     let sending = thread::spawn(move || send(&foreign, &appender));
     write(&settings, args, &topic)?;

@@ -15,6 +15,30 @@ pub const INPUT_PARTITIONS: u32 = 4;
 pub const LOG_PARTITIONS: u32 = 16;
 const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 
+/// The input topics of a run.
+pub struct Topics {
+    pub foreign: String,
+    pub primary: String,
+}
+
+impl Topics {
+    /// Those of the backlog.
+    pub fn backlog() -> Self {
+        Self {
+            foreign: CLICKS.foreign.topic.into(),
+            primary: CLICKS.primary.topic.into(),
+        }
+    }
+
+    /// Which of them an event belongs to.
+    pub fn of(&self, event: &Event) -> &str {
+        match event.side {
+            Side::Foreign => &self.foreign,
+            Side::Primary => &self.primary,
+        }
+    }
+}
+
 /// Servers with a backlog in them.
 pub struct Stage {
     pub kafka: Kafka,
@@ -39,12 +63,9 @@ impl Stage {
             servers,
             folder: rtf_testing::temp_folder("bench")?,
         };
-        stage.make_topics(CLICKS.foreign.topic, CLICKS.primary.topic)?;
-        stage.send(
-            all_match(events),
-            CLICKS.foreign.topic,
-            CLICKS.primary.topic,
-        )?;
+        let topics = Topics::backlog();
+        stage.make_topics(&topics)?;
+        stage.send(all_match(events), &topics)?;
         Ok(stage)
     }
 
@@ -55,19 +76,19 @@ impl Stage {
         }
     }
 
-    pub fn make_topics(&self, foreign: &str, primary: &str) -> Result<()> {
+    pub fn make_topics(&self, topics: &Topics) -> Result<()> {
         let cluster = Cluster::connect(&self.settings())?;
-        for topic in [foreign, primary] {
+        for topic in [&topics.foreign, &topics.primary] {
             cluster.ensure_topic(topic, INPUT_PARTITIONS, None, &[])?;
         }
         Ok(())
     }
 
-    fn send(&self, clicks: Clicks, foreign: &str, primary: &str) -> Result<()> {
+    fn send(&self, clicks: Clicks, topics: &Topics) -> Result<()> {
         let sender = Sender::open(&self.settings())?;
         for event in clicks.events() {
             sender.send(
-                topic_of(&event, foreign, primary),
+                topics.of(&event),
                 None,
                 event.key.as_deref(),
                 Some(&event.value),
@@ -80,21 +101,34 @@ impl Stage {
         self.folder.path().join(format!("{name}.log"))
     }
 
+    /// The same bytes with no join, in a process of its own.
+    pub fn pass_through(&self, name: &str, topics: &Topics) -> Result<Process> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["pass-through", "--name", name])
+            .args(["--kafka", &self.kafka.bootstrap()])
+            .args(["--redis", &self.redis.url()])
+            .args(["--foreign", &topics.foreign])
+            .args(["--primary", &topics.primary]);
+        Process::spawn("pass-through", &command, &self.log(name))
+    }
+
     /// A pipeline named `name` over these topics, in one process.
-    pub fn pipeline(&self, name: &str, foreign: &str, primary: &str) -> Result<Process> {
+    pub fn pipeline(&self, name: &str, topics: &Topics) -> Result<Process> {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder)?;
         let file = folder.join("rtf.toml");
         std::fs::write(
             &file,
-            self.configuration(name, foreign, primary, &folder.display().to_string()),
+            self.configuration(name, topics, &folder.display().to_string()),
         )?;
         let mut command = Command::new(rtf_binary().context("cargo build --release -p rtf")?);
         command.arg("run").arg("-c").arg(&file);
         Process::spawn("rtf run", &command, &self.log(name))
     }
 
-    fn configuration(&self, name: &str, foreign: &str, primary: &str, folder: &str) -> String {
+    fn configuration(&self, name: &str, topics: &Topics, folder: &str) -> String {
+        let Topics { foreign, primary } = topics;
         let (bootstrap, redis) = (self.kafka.bootstrap(), self.redis.url());
         format!(
             r#"
@@ -125,14 +159,6 @@ wait.max = "10m"
         }
         let lengths: Vec<u64> = lengths.query(connection)?;
         Ok(lengths.iter().sum())
-    }
-}
-
-/// Which topic an event belongs to.
-pub fn topic_of<'a>(event: &Event, foreign: &'a str, primary: &'a str) -> &'a str {
-    match event.side {
-        Side::Foreign => foreign,
-        Side::Primary => primary,
     }
 }
 
