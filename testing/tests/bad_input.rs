@@ -165,6 +165,7 @@ fn bad_values() -> Vec<Option<Vec<u8>>> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn bad_records_are_kept_as_malformed_and_good_ones_go_on() -> Result<()> {
     let servers = Servers::start()?;
     let mut shop = Shop::open(&servers)?;
@@ -201,6 +202,7 @@ fn bad_records_are_kept_as_malformed_and_good_ones_go_on() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn redis_that_refuses_delays_rows_and_nothing_else() -> Result<()> {
     let mut servers = Servers::start()?;
     servers.redis.stop()?;
@@ -256,6 +258,7 @@ fn run(pipeline: &Pipeline) -> Result<Finished> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn what_cannot_run_says_why_and_where() -> Result<()> {
     let servers = Servers::start()?;
     let mut pipeline = servers.pipeline(&PipelineOptions::new(PAYMENTS))?;
@@ -287,6 +290,7 @@ fn what_cannot_run_says_why_and_where() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn a_broker_that_is_not_there_is_named() -> Result<()> {
     let nobody = format!("127.0.0.1:{}", free_port()?);
     let redis = format!("redis://127.0.0.1:{}", free_port()?);
@@ -310,6 +314,7 @@ fn a_broker_that_is_not_there_is_named() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn a_configuration_that_cannot_be_meant_is_refused() -> Result<()> {
     let redis = format!("redis://127.0.0.1:{}", free_port()?);
     let pipeline = Pipeline::new(&PipelineOptions::new(PAYMENTS), "127.0.0.1:1", &redis)?;

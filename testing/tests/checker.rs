@@ -242,6 +242,7 @@ fn original(value: &[u8]) -> Original {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn what_is_right_is_found_right_and_each_fault_is_found() -> Result<()> {
     let clicks = Clicks::new(ClicksParams {
         count: 300,

@@ -24,6 +24,7 @@ const DOUBLED: [Role; 4] = [
 ];
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn each_event_ends_once_though_every_role_is_killed_and_doubled() -> Result<()> {
     let servers = Servers::start()?;
     servers.create_topics(&CLICKS, 4)?;

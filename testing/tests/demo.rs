@@ -226,16 +226,19 @@ fn whole_visit(arguments: &[&str]) -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn with_a_redis_server_of_its_own() -> Result<()> {
     whole_visit(&[])
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn with_nothing_at_all() -> Result<()> {
     whole_visit(&["--no-redis"])
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn a_port_in_use_is_named() -> Result<()> {
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();

@@ -39,6 +39,7 @@ fn get(redis: &Redis, key: &str) -> Result<Option<String>> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn kafka_keeps_acknowledged_records_when_killed() -> Result<()> {
     let mut kafka = Kafka::start(&KafkaOptions {
         properties: vec![("log.retention.ms".into(), "7200000".into())],
@@ -63,6 +64,7 @@ fn kafka_keeps_acknowledged_records_when_killed() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn kafka_with_a_wrong_property_says_so() {
     let options = KafkaOptions {
         properties: vec![("log.retention.ms".into(), "soon".into())],
@@ -72,6 +74,7 @@ fn kafka_with_a_wrong_property_says_so() {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn redis_with_an_append_only_file_keeps_acknowledged_writes_when_killed() -> Result<()> {
     let mut redis = Redis::start(&RedisOptions {
         append_only: true,
@@ -90,6 +93,7 @@ fn redis_with_an_append_only_file_keeps_acknowledged_writes_when_killed() -> Res
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn redis_without_an_append_only_file_forgets() -> Result<()> {
     let mut redis = Redis::start(&RedisOptions::default())?;
     set(&redis, "key", "value")?;
@@ -100,6 +104,7 @@ fn redis_without_an_append_only_file_forgets() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn two_redis_are_two_and_take_arguments() -> Result<()> {
     let arguments = vec!["--maxmemory".to_owned(), "10mb".to_owned()];
     let small = Redis::start(&RedisOptions {
@@ -120,6 +125,7 @@ fn two_redis_are_two_and_take_arguments() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs real servers: ./test runs it"]
 fn frozen_redis_is_connected_to_but_does_not_answer() -> Result<()> {
     let mut redis = Redis::start(&RedisOptions::default())?;
     let mut connection = redis.connection()?;
