@@ -4,7 +4,7 @@ use crate::carry::Carrier;
 use crate::clock::Clock;
 use crate::{Batch, Core, Event, Flight, Limits, Millis};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rtf_proto::{Offset, PartitionId};
+use rtf_proto::{Offset, PartitionId, SourceId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -174,6 +174,17 @@ impl Engine {
         let positions = self.core().positions(partitions);
         self.on(Event::Gone(partitions.to_vec()));
         positions
+    }
+
+    /// Tells the registry how far these sources are done; a lost call is made good by the next one.
+    pub fn announce(self: &Arc<Self>, marks: Vec<(SourceId, Offset)>) {
+        let engine = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let told = engine.carrier.registry.progress(marks);
+            if let Some(Err(error)) = engine.stop.run_until_cancelled(told).await {
+                tracing::debug!(%error, "the registry was not told how far the foreign topic is done");
+            }
+        });
     }
 
     fn send(self: &Arc<Self>, batch: Batch) {

@@ -25,6 +25,8 @@ const POLL_WITHOUT_ROOM: Duration = Duration::from_millis(5);
 const PAUSE_AFTER: Millis = 300;
 /// Between two looks at what is crowded.
 const LOOK_EVERY: Millis = 100;
+/// Between two records of progress in the log: what is older than both its horizon and these marks can be forgotten.
+const ANNOUNCE_EVERY: Millis = 10_000;
 /// Joining the group takes no longer, unless something is wrong.
 const JOIN_WITHIN: Millis = 15_000;
 /// Between two tries to read again after the client failed.
@@ -51,6 +53,8 @@ pub(crate) struct Reader {
     opened_at: Millis,
     looked_at: Millis,
     committed_at: Millis,
+    announced_at: Millis,
+    announced: BTreeMap<PartitionId, Offset>,
     committed: BTreeMap<PartitionId, Offset>,
 }
 
@@ -80,6 +84,8 @@ impl Reader {
             opened_at: 0,
             looked_at: 0,
             committed_at: 0,
+            announced_at: 0,
+            announced: BTreeMap::new(),
             committed: BTreeMap::new(),
             engine,
             health,
@@ -246,6 +252,7 @@ impl Reader {
         if u128::from(since_commit) >= self.options.commit_every.as_millis() {
             self.committed_at = self.now;
             self.commit(reader);
+            self.announce();
             self.ask_for_membership(reader.events());
             self.meters.show(self.engine.shared());
         }
@@ -303,6 +310,27 @@ impl Reader {
         }
         self.committed = positions.into_iter().collect();
         self.engine.shared().outside.lock().committed = self.committed.clone();
+    }
+
+    /// The low-water marks go into the log as well as to the group: they say what may be forgotten.
+    fn announce(&mut self) {
+        if self.now < self.announced_at + ANNOUNCE_EVERY {
+            return;
+        }
+        self.announced_at = self.now;
+        let positions = {
+            let core = self.engine.core();
+            core.positions(&core.assignment())
+        };
+        let moved: Vec<_> = positions
+            .iter()
+            .filter(|(partition, position)| self.announced.get(partition) != Some(position))
+            .map(|(partition, position)| ((self.topic_id, *partition), *position))
+            .collect();
+        if !moved.is_empty() {
+            self.announced = positions.into_iter().collect();
+            self.engine.announce(moved);
+        }
     }
 
     fn forget_membership(&mut self) {

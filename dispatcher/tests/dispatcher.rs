@@ -151,6 +151,10 @@ impl Registry for World {
         }
     }
 
+    async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
     async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Refused("not in this world".into()))
     }

@@ -33,6 +33,10 @@ impl Registry for Yes {
     async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
         Err(RegistryError::Busy)
     }
+    async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
     async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Busy)
     }

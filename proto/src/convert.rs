@@ -3,8 +3,9 @@
 use crate::record::id_fits;
 use crate::{
     Accepted, AcceptedBatch, EventId, ForeignEvent, JoinKey, JoinVerdict, JoinerError,
-    JoinerStatus, LookupItem, MAX_ID_BYTES, Original, Outcome, Registration, RegistryError,
-    RegistryPartition, RegistryStatus, Resolved, Source, Token, TopicId, Verdict, pb,
+    JoinerStatus, LookupItem, MAX_ID_BYTES, Offset, Original, Outcome, Registration,
+    RegistryBucket, RegistryError, RegistryPartition, RegistryStatus, Resolved, Source, SourceId,
+    Token, TopicId, Verdict, pb,
 };
 use tonic::{Code, Status};
 
@@ -228,17 +229,28 @@ impl TryFrom<pb::TailResponse> for AcceptedBatch {
 
 impl From<RegistryStatus> for pb::RegistryStatusResponse {
     fn from(status: RegistryStatus) -> Self {
+        let bucket = |b: RegistryBucket| pb::RegistryBucket {
+            begin_ms: b.begin_ms,
+            ids: b.ids,
+            sealed: b.sealed,
+        };
         let served = |p: RegistryPartition| pb::RegistryPartition {
             partition: p.partition,
             applied: p.applied,
             end: p.end,
             ids: p.ids,
+            time_ms: p.time_ms,
+            digest_offset: p.digest.0,
+            digest: p.digest.1,
+            buckets: p.buckets.into_iter().map(bucket).collect(),
+            awaited: p.awaited.into_iter().map(Into::into).collect(),
         };
         Self {
             log: status.log.0.to_vec().into(),
             partitions: status.partitions,
             incarnation: status.incarnation,
             ready: status.ready,
+            disk_bytes: status.disk_bytes,
             served: status.served.into_iter().map(served).collect(),
         }
     }
@@ -247,19 +259,52 @@ impl From<RegistryStatus> for pb::RegistryStatusResponse {
 impl TryFrom<pb::RegistryStatusResponse> for RegistryStatus {
     type Error = BadMessage;
     fn try_from(status: pb::RegistryStatusResponse) -> Result<Self, BadMessage> {
-        let served = |p: pb::RegistryPartition| RegistryPartition {
-            partition: p.partition,
-            applied: p.applied,
-            end: p.end,
-            ids: p.ids,
+        let bucket = |b: pb::RegistryBucket| RegistryBucket {
+            begin_ms: b.begin_ms,
+            ids: b.ids,
+            sealed: b.sealed,
+        };
+        let served = |p: pb::RegistryPartition| {
+            Ok::<_, BadMessage>(RegistryPartition {
+                partition: p.partition,
+                applied: p.applied,
+                end: p.end,
+                ids: p.ids,
+                time_ms: p.time_ms,
+                digest: (p.digest_offset, p.digest),
+                buckets: p.buckets.into_iter().map(bucket).collect(),
+                awaited: all(p.awaited)?,
+            })
         };
         Ok(Self {
             log: topic_id(&status.log)?,
             partitions: status.partitions,
             incarnation: status.incarnation,
             ready: status.ready,
-            served: status.served.into_iter().map(served).collect(),
+            disk_bytes: status.disk_bytes,
+            served: status
+                .served
+                .into_iter()
+                .map(served)
+                .collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl From<(SourceId, Offset)> for pb::Mark {
+    fn from(((topic, partition), offset): (SourceId, Offset)) -> Self {
+        Self {
+            topic_id: topic.0.to_vec().into(),
+            partition,
+            offset,
+        }
+    }
+}
+
+impl TryFrom<pb::Mark> for (SourceId, Offset) {
+    type Error = BadMessage;
+    fn try_from(mark: pb::Mark) -> Result<Self, BadMessage> {
+        Ok(((topic_id(&mark.topic_id)?, mark.partition), mark.offset))
     }
 }
 

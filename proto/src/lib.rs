@@ -5,6 +5,7 @@
 //! client across processes.
 
 pub mod client;
+pub mod control;
 pub mod convert;
 mod id;
 pub mod naming;
@@ -24,6 +25,7 @@ pub mod pb {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rtf.bin"));
 }
 
+pub use control::SourceId;
 pub use id::{
     EventId, Incarnation, JoinKey, LogId, MAX_ID_BYTES, Offset, PartitionId, Token, TopicId,
 };
@@ -31,7 +33,7 @@ pub use original::{Header, Original};
 pub use outcome::{Outcome, Reason};
 pub use ports::{
     Accepted, AcceptedBatch, AcceptedStream, ForeignEvent, JoinVerdict, Joiner, JoinerError,
-    JoinerStatus, LookupItem, Registration, Registry, RegistryError, RegistryPartition,
-    RegistryStatus, Resolved, Verdict, WakeupStream,
+    JoinerStatus, LookupItem, Registration, Registry, RegistryBucket, RegistryError,
+    RegistryPartition, RegistryStatus, Resolved, Verdict, WakeupStream,
 };
 pub use source::Source;

@@ -1,6 +1,8 @@
 //! The ports: what one role asks of another, whether it lives in the same process or behind gRPC.
 
-use crate::{EventId, JoinKey, LogId, Offset, Original, Outcome, PartitionId, Source, Token};
+use crate::{
+    EventId, JoinKey, LogId, Offset, Original, Outcome, PartitionId, Source, SourceId, Token,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -93,6 +95,25 @@ pub struct RegistryPartition {
     pub end: Offset,
     /// Ids remembered.
     pub ids: u64,
+    /// The log's running time, ms since 1970; 0 before the first record.
+    pub time_ms: i64,
+    /// An offset, and the digest of all winners below it: equal in all replicas.
+    pub digest: (Offset, u64),
+    /// What is remembered, oldest first; the last one is being written.
+    pub buckets: Vec<RegistryBucket>,
+    /// Sources whose low-water mark has not passed what was registered of them, with what it must reach: until then it is not forgotten.
+    pub awaited: Vec<(SourceId, Offset)>,
+}
+
+/// A stretch of the log's time, and what was registered in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RegistryBucket {
+    /// Its beginning, ms since 1970; 0 before the log had settings.
+    pub begin_ms: i64,
+    /// Ids remembered of it.
+    pub ids: u64,
+    /// Whether it was rewritten for good.
+    pub sealed: bool,
 }
 
 /// What a registry says of itself.
@@ -106,6 +127,8 @@ pub struct RegistryStatus {
     pub incarnation: u64,
     /// Whether its barrier came back.
     pub ready: bool,
+    /// Bytes of its view of the log on disk.
+    pub disk_bytes: u64,
     /// One entry per partition it serves.
     pub served: Vec<RegistryPartition>,
 }
@@ -151,6 +174,10 @@ pub trait Registry: Send + Sync + 'static {
 
     /// What is known of each id, in order. A hit is final, a miss proves nothing.
     async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError>;
+
+    /// Tells the log that everything of these sources below these offsets has an outcome in it. Now and then: what was registered beyond
+    /// the marks is never forgotten.
+    async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError>;
 
     /// Accepted records of a partition from an offset on, for ever. An offset below the log's first is
     /// [`RegistryError::OutOfRange`], except 0, which means "from the first there is".

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | 4 | magic `RTFJ` |
 //! | 4 | 1 | version, 1 |
-//! | 5 | 1 | kind: 1 event, 2 barrier |
+//! | 5 | 1 | kind: 1 event, 2 barrier, 3 control |
 //! | 6 | 2 | outcome, big endian: outcome and reason |
 //! | 8 | 16 | log id |
 //! | 24 | 4 | partition count the writer knew |
@@ -20,7 +20,10 @@
 //! | 76 | 8 | source offset |
 //! | 84 | 8 | Kafka timestamp of the later side, ms since 1970 |
 //! | 92 | … | body, see [`Body`] |
+//!
+//! A control record has its [`Control`] from byte 48 on.
 
+use crate::control::Control;
 use crate::original::{put, take};
 use crate::{
     EventId, Incarnation, LogId, Offset, Original, Outcome, PartitionId, Registration, Token,
@@ -32,6 +35,7 @@ const MAGIC: [u8; 4] = *b"RTFJ";
 const VERSION: u8 = 1;
 const KIND_EVENT: u8 = 1;
 const KIND_BARRIER: u8 = 2;
+const KIND_CONTROL: u8 = 3;
 const CRC_AT: usize = 44;
 const COMMON_BYTES: usize = 48;
 /// Bytes in front of an event's body.
@@ -66,6 +70,8 @@ pub enum Content<'a> {
     Event(Event<'a>),
     /// Nothing; its writer waits for it to come back, and then knows the log up to here.
     Barrier,
+    /// Something about the log itself.
+    Control(Control),
 }
 
 /// The resolution of one event.
@@ -117,6 +123,14 @@ pub fn encode_event(stamp: &Stamp, registration: &Registration, out: &mut Vec<u8
 pub fn encode_barrier(stamp: &Stamp, out: &mut Vec<u8>) {
     out.clear();
     put_common(stamp, KIND_BARRIER, 0, out);
+    seal(&[], out);
+}
+
+/// Encodes a control record's value; it has no key.
+pub fn encode_control(stamp: &Stamp, control: &Control, out: &mut Vec<u8>) {
+    out.clear();
+    put_common(stamp, KIND_CONTROL, 0, out);
+    control.encode(out);
     seal(&[], out);
 }
 
@@ -175,6 +189,10 @@ pub fn decode<'a>(
     };
     let content = match value[5] {
         KIND_BARRIER => Content::Barrier,
+        KIND_CONTROL => Content::Control(
+            Control::decode(&value[COMMON_BYTES..])
+                .ok_or(DecodeError::Damaged("its control record cannot be read"))?,
+        ),
         KIND_EVENT => Content::Event(decode_event(key, value)?),
         _ => return Err(DecodeError::Damaged("its kind is not known")),
     };

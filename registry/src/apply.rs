@@ -3,15 +3,15 @@
 
 use rtf_proto::partitioner::partition_of;
 use rtf_proto::record::{Event, Stamp};
-use rtf_proto::{LogId, Offset, Outcome, PartitionId, Token};
+use rtf_proto::{LogId, Offset, Outcome, PartitionId, SourceId, Token};
 
 /// The record that decided an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Winner {
     /// Its offset.
     pub offset: Offset,
-    /// Its attempt chain.
-    pub token: Token,
+    /// Its attempt chain; not known any more once its bucket is sealed.
+    pub token: Option<Token>,
     /// How the event ended.
     pub outcome: Outcome,
 }
@@ -24,6 +24,10 @@ pub trait Ids {
     fn find(&self, id: &[u8]) -> Result<Option<Winner>, Self::Error>;
     /// Remembers a winner; the id has none yet.
     fn insert(&mut self, id: &[u8], winner: Winner);
+    /// Whether what stands there was resolved once, and may be forgotten.
+    fn is_too_old(&self, source: SourceId, offset: Offset) -> bool;
+    /// Takes note of a winner that came from there.
+    fn won(&mut self, id: &[u8], winner: &Winner, source: SourceId, offset: Offset);
 }
 
 /// One partition of one join log.
@@ -44,6 +48,8 @@ pub enum Decision {
     Won,
     /// Another record was first.
     Lost(Winner),
+    /// Its source lies below the floor: it was resolved once, and is not remembered.
+    TooOld,
     /// Written for another log, another partition count or another partition: it decides nothing, in no replica.
     Misplaced,
 }
@@ -62,17 +68,24 @@ pub fn apply<I: Ids>(
     if !belongs(place, stamp, event.id) {
         return Ok(Decision::Misplaced);
     }
-    if let Some(winner) = ids.find(event.id)? {
-        return Ok(Decision::Lost(winner));
-    }
-    ids.insert(
-        event.id,
-        Winner {
-            offset,
-            token: event.token,
-            outcome: event.outcome,
-        },
-    );
+    let (topic, partition, source_offset) = event.source;
+    let source = (topic, partition);
+    let winner = match ids.find(event.id)? {
+        Some(winner) if winner.offset != offset => return Ok(Decision::Lost(winner)),
+        // Remembered in an earlier life, further than the state that was saved: the same decision again.
+        Some(winner) => winner,
+        None if ids.is_too_old(source, source_offset) => return Ok(Decision::TooOld),
+        None => {
+            let winner = Winner {
+                offset,
+                token: Some(event.token),
+                outcome: event.outcome,
+            };
+            ids.insert(event.id, winner);
+            winner
+        }
+    };
+    ids.won(event.id, &winner, source, source_offset);
     Ok(Decision::Won)
 }
 
@@ -107,6 +120,10 @@ pub(crate) mod tests {
                 "a winner is never replaced"
             );
         }
+        fn is_too_old(&self, _: SourceId, _: Offset) -> bool {
+            false
+        }
+        fn won(&mut self, _: &[u8], _: &Winner, _: SourceId, _: Offset) {}
     }
 
     const LOG: LogId = TopicId([1; 16]);

@@ -37,7 +37,7 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
         out.put_u16_le(u16::try_from(entry.id.len()).expect("ids are at most 1 KiB"));
         out.put_slice(&entry.id);
         out.put_u64_le(entry.winner.offset);
-        out.put_u64_le(entry.winner.token.0);
+        out.put_u64_le(entry.winner.token.unwrap_or_default().0);
         out.put_u16_le(entry.winner.outcome.code());
     }
     let crc = crc32fast::hash(&out[CRC_BYTES..]);
@@ -80,7 +80,7 @@ pub fn visit(
         bytes = rest;
         let winner = Winner {
             offset: bytes.try_get_u64_le().map_err(|_| DamagedBlock)?,
-            token: Token(bytes.try_get_u64_le().map_err(|_| DamagedBlock)?),
+            token: Some(Token(bytes.try_get_u64_le().map_err(|_| DamagedBlock)?)),
             outcome: bytes
                 .try_get_u16_le()
                 .ok()
@@ -113,7 +113,7 @@ mod tests {
                 id: id.into(),
                 winner: Winner {
                     offset,
-                    token: Token(token),
+                    token: Some(Token(token)),
                     outcome: Outcome::Joined,
                 },
             })

@@ -4,6 +4,7 @@ use rtf_kafka::KafkaError;
 use rtf_proto::record::DecodeError;
 use rtf_proto::{LogId, Offset, PartitionId};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A replica stops with one of these. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ pub enum RegistryFailure {
     /// The log ends before what was applied, or says something else there.
     #[error(
         "join log `{topic}` partition {partition} was truncated or replaced: {words} at offset {offset}. Nothing is served from a log \
-         that forgot. If the loss is accepted, delete {} and start again: the registry is rebuilt from what the log still has",
+         that forgot. If the loss is accepted, run `rtf registry rebuild` (it sets {} aside) and start again: the registry is rebuilt from what the log still has",
         path.display()
     )]
     Truncated {
@@ -82,6 +83,50 @@ pub enum RegistryFailure {
         offset: Offset,
         /// What is wrong with it.
         source: DecodeError,
+    },
+    /// The log lacks its beginning, and nothing in it says what stood there.
+    #[error(
+        "join log `{topic}` partition {partition} begins at offset {first} and holds no checkpoint: what was resolved before cannot be known. \
+         Start a replica that still has its data directory; if there is none, and events joined twice are acceptable, run `rtf registry rebuild --accept-loss`"
+    )]
+    Uninformed {
+        /// The log's topic.
+        topic: String,
+        /// Partition of the log.
+        partition: PartitionId,
+        /// The first offset it has.
+        first: Offset,
+    },
+    /// Another replica decided otherwise.
+    #[error(
+        "join log `{topic}` partition {partition}: up to offset {offset} this replica decided otherwise than another one (digest {ours:016x}, theirs {theirs:016x}). \
+         Stop it and run `rtf registry rebuild`; if it disagrees again, the other one is to be rebuilt"
+    )]
+    Diverged {
+        /// The log's topic.
+        topic: String,
+        /// Partition of the log.
+        partition: PartitionId,
+        /// Where the digests were taken.
+        offset: Offset,
+        /// This replica's.
+        ours: u64,
+        /// The other's, as it stands in the log.
+        theirs: u64,
+    },
+    /// The log grows and nothing of it arrives.
+    #[error("join log `{topic}` partition {partition} stands still at offset {applied} while its end is at {end}: nothing was read for {} s", stalled.as_secs())]
+    Stalled {
+        /// The log's topic.
+        topic: String,
+        /// Partition of the log.
+        partition: PartitionId,
+        /// First offset not applied.
+        applied: Offset,
+        /// The log's end.
+        end: Offset,
+        /// For how long.
+        stalled: Duration,
     },
     /// The data directory cannot be used.
     #[error("{}: {words}", path.display())]

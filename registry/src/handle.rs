@@ -2,19 +2,20 @@
 
 use crate::apply::{Ids, Winner};
 use crate::catch_up;
-use crate::memory::Memory;
 use crate::pending::Batch;
 use crate::recent::{Read, Recent};
+use crate::remembered::Remembered;
 use crate::store::StoreError;
 use crate::writer::Writer;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use parking_lot::RwLock;
 use rtf_kafka::Settings;
+use rtf_proto::control::Control;
 use rtf_proto::partitioner::partition_of;
 use rtf_proto::{
     AcceptedBatch, AcceptedStream, LogId, LookupItem, Offset, PartitionId, Registration, Registry,
-    RegistryError, RegistryPartition, RegistryStatus, Resolved, Verdict,
+    RegistryError, RegistryPartition, RegistryStatus, Resolved, SourceId, Verdict,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,8 +41,10 @@ pub struct Shared {
     pub data: PathBuf,
     pub writer: Writer,
     pub recent: Recent,
-    memories: Vec<RwLock<Memory>>,
+    remembered: Vec<RwLock<Remembered>>,
     ends: Vec<AtomicU64>,
+    /// As last measured.
+    pub disk_bytes: AtomicU64,
     ready: watch::Sender<bool>,
     stopping: AtomicBool,
     room: Semaphore,
@@ -56,18 +59,20 @@ impl Shared {
         data: PathBuf,
         writer: Writer,
         recent: Recent,
-        memories: Vec<Memory>,
+        remembered: Vec<Remembered>,
     ) -> Self {
         Self {
             settings,
             topic,
             log,
-            partitions: u32::try_from(memories.len()).expect("partitions were counted in 32 bits"),
+            partitions: u32::try_from(remembered.len())
+                .expect("partitions were counted in 32 bits"),
             data,
             writer,
             recent,
-            ends: memories.iter().map(|_| AtomicU64::new(0)).collect(),
-            memories: memories.into_iter().map(RwLock::new).collect(),
+            ends: remembered.iter().map(|_| AtomicU64::new(0)).collect(),
+            remembered: remembered.into_iter().map(RwLock::new).collect(),
+            disk_bytes: AtomicU64::new(0),
             ready: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
             room: Semaphore::new(MAX_PENDING),
@@ -75,14 +80,23 @@ impl Shared {
         }
     }
 
-    pub fn memory(&self, partition: PartitionId) -> &RwLock<Memory> {
-        &self.memories[partition as usize]
+    pub fn partition(&self, partition: PartitionId) -> &RwLock<Remembered> {
+        &self.remembered[partition as usize]
+    }
+
+    /// All partitions, in order.
+    pub fn all(&self) -> impl Iterator<Item = (PartitionId, &RwLock<Remembered>)> {
+        (0..).zip(&self.remembered)
     }
 
     /// Every partition's barrier came back: what was in the log at the start is applied.
     pub fn barriers_are_back(&self) {
         self.ready
             .send_if_modified(|ready| !std::mem::replace(ready, true));
+    }
+
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
     }
 
     pub fn watch_ready(&self) -> watch::Receiver<bool> {
@@ -99,7 +113,7 @@ impl Shared {
     }
 
     pub fn ids(&self) -> u64 {
-        self.memories.iter().map(|memory| memory.read().ids()).sum()
+        self.remembered.iter().map(|r| r.read().ids()).sum()
     }
 
     /// First offset not yet applied.
@@ -110,14 +124,22 @@ impl Shared {
     fn find(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, StoreError> {
         let partition = partition_of(id, self.partitions);
         Ok(self
-            .memory(partition)
+            .partition(partition)
             .read()
             .find(id)?
             .map(|winner| (partition, winner)))
     }
 
+    /// Whether an id that is not remembered is not to be registered either.
+    fn is_too_old(&self, item: &Registration) -> bool {
+        let source = (item.source.topic_id, item.source.partition);
+        self.partition(partition_of(item.id.as_bytes(), self.partitions))
+            .read()
+            .is_below_floor(source, item.source.offset)
+    }
+
     fn is_absent(&self, id: &[u8]) -> bool {
-        self.memory(partition_of(id, self.partitions))
+        self.partition(partition_of(id, self.partitions))
             .read()
             .is_absent(id)
     }
@@ -171,7 +193,7 @@ impl RegistryHandle {
 }
 
 fn known_verdict(item: &Registration, winner: &Winner) -> Verdict {
-    if winner.token == item.token {
+    if winner.token == Some(item.token) {
         Verdict::Registered(winner.offset)
     } else {
         Verdict::AlreadyResolved(winner.offset)
@@ -220,6 +242,8 @@ impl Registry for RegistryHandle {
             match known {
                 // A hit is final; only a miss needs the log.
                 Some((_, winner)) => batch.give(index, known_verdict(&item, &winner)),
+                // So is a floor.
+                None if self.0.is_too_old(&item) => batch.give(index, Verdict::TooOld),
                 None => unknown.push((index, item)),
             }
         }
@@ -255,6 +279,15 @@ impl Registry for RegistryHandle {
         Ok(found.into_iter().map(|found| found.map(resolved)).collect())
     }
 
+    async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError> {
+        self.is_serving()?;
+        for partition in 0..self.0.partitions {
+            let control = Control::Progress(marks.clone());
+            self.0.writer.append_control(partition, control);
+        }
+        Ok(())
+    }
+
     async fn tail(
         &self,
         partition: PartitionId,
@@ -284,19 +317,24 @@ impl Registry for RegistryHandle {
             let end = self.0.ends[partition as usize]
                 .load(Ordering::Relaxed)
                 .max(applied);
-            let ids = self.0.memory(partition).read().ids();
+            let remembered = self.0.partition(partition).read();
             RegistryPartition {
                 partition,
                 applied,
                 end,
-                ids,
+                ids: remembered.ids(),
+                time_ms: remembered.age.time_ms(),
+                digest: remembered.digest.latest(),
+                buckets: remembered.report(),
+                awaited: remembered.age.awaited(),
             }
         });
         Ok(RegistryStatus {
             log: self.0.log,
             partitions: self.0.partitions,
             incarnation: self.0.writer.incarnation().0,
-            ready: *self.0.ready.borrow(),
+            ready: self.0.is_ready(),
+            disk_bytes: self.0.disk_bytes.load(Ordering::Relaxed),
             served: served.collect(),
         })
     }

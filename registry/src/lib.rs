@@ -18,15 +18,20 @@
 //!                                               └─▶ recent ─▶ Tail (publisher)
 //! ```
 
+mod age;
 mod apply;
 mod block;
 mod catch_up;
+mod digest;
 mod error;
 mod handle;
+mod keeper;
+mod leadership;
 mod log_topic;
 mod memory;
 mod pending;
 mod recent;
+mod remembered;
 mod replica;
 mod service;
 mod store;

@@ -2,6 +2,8 @@
 
 use crate::error::RegistryFailure;
 use rtf_kafka::{Cluster, TopicInfo};
+use rtf_proto::LogId;
+use rtf_proto::control::Settings;
 use std::time::Duration;
 
 /// Largest record of the log: a row of two records of a megabyte each fits with room to spare.
@@ -28,6 +30,32 @@ impl LogTopic {
     /// Twice the horizon and a bucket.
     pub fn retention(&self) -> Duration {
         self.horizon * 2 + self.horizon / BUCKETS
+    }
+
+    /// What decides, as it is to stand in the log.
+    pub fn settings(&self) -> Settings {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Settings {
+            horizon_ms: ms(self.horizon),
+            span_ms: ms(self.horizon / BUCKETS).max(1),
+        }
+    }
+
+    /// Checks that it is still the same topic, set up as it must be. Blocking.
+    ///
+    /// # Errors
+    /// Kafka does not answer; the topic is gone, another one, or not as it must be.
+    pub fn verify(&self, cluster: &Cluster, log: LogId) -> Result<(), RegistryFailure> {
+        let info = cluster.topic(&self.name)?;
+        let found = info.map_or_else(|| "(no topic)".to_owned(), |info| info.id.to_string());
+        if found != log.to_string() {
+            return Err(self.deviation("topic id", found, format!("`{log}`")));
+        }
+        if self.verify {
+            self.check(cluster)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes the topic unless it is there, and checks it. Blocking.

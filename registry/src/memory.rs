@@ -3,11 +3,11 @@
 //! A fingerprint is 32 bits of the id's hash; with the place of the entry (26 bits block, 6 bits slot) it makes
 //! one `u64`. An absent id is nearly always answered from the table alone; a hit reads one block and compares the whole id.
 
-use crate::apply::{Ids, Winner};
+use crate::apply::Winner;
 use crate::block::{BLOCK_IDS, DamagedBlock, Entry, visit};
 use crate::store::{Blocks, StoreError};
 use hashbrown::HashTable;
-use rtf_proto::{Offset, PartitionId};
+use rtf_proto::PartitionId;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 
@@ -62,19 +62,24 @@ fn hash_of(cell: &u64) -> u64 {
 }
 
 impl Memory {
-    /// Reads what is on disk.
-    ///
-    /// # Errors
-    /// A block that is damaged or missing.
-    pub fn load(partition: PartitionId, blocks: Blocks) -> Result<Self, StoreError> {
-        let mut memory = Self {
+    /// Remembers nothing yet.
+    pub fn empty(partition: PartitionId, blocks: Blocks) -> Self {
+        Self {
             partition,
             table: HashTable::new(),
             uncommitted: VecDeque::new(),
             first_uncommitted: 0,
             ids: 0,
-            blocks: blocks.clone(),
-        };
+            blocks,
+        }
+    }
+
+    /// Reads what is on disk.
+    ///
+    /// # Errors
+    /// A block that is damaged or missing.
+    pub fn load(partition: PartitionId, blocks: Blocks) -> Result<Self, StoreError> {
+        let mut memory = Self::empty(partition, blocks.clone());
         let mut open: Option<Vec<Entry>> = None;
         for block in blocks.all(partition) {
             let (number, bytes) = block?;
@@ -142,60 +147,26 @@ impl Memory {
         (self.first_uncommitted..).zip(self.uncommitted.iter().map(Vec::as_slice))
     }
 
-    /// All of [`uncommitted`](Self::uncommitted) is on disk now. The last block stays here while it has room.
-    pub fn committed(&mut self) {
+    /// All of [`uncommitted`](Self::uncommitted) is on disk now. The last block stays here while it has room, unless
+    /// nothing more will come (`whole`).
+    pub fn committed(&mut self, whole: bool) {
         while self
             .uncommitted
             .front()
-            .is_some_and(|block| block.len() == BLOCK_IDS)
+            .is_some_and(|block| whole || block.len() == BLOCK_IDS)
         {
             self.uncommitted.pop_front();
             self.first_uncommitted += 1;
         }
     }
+}
 
-    /// Offsets of winners from `from` on, ascending, at most a few blocks' worth; empty when there is none.
+impl Memory {
+    /// The winner of an id, if it is remembered.
     ///
     /// # Errors
     /// A block that cannot be read.
-    pub fn winners_from(&self, from: Offset, hint: &mut u32) -> Result<Vec<Offset>, StoreError> {
-        let end = self.first_uncommitted + self.uncommitted.len() as u32;
-        while *hint < end {
-            let offsets = self.offsets_of(*hint)?;
-            if offsets.last().is_some_and(|last| *last >= from) {
-                return Ok(offsets
-                    .into_iter()
-                    .filter(|offset| *offset >= from)
-                    .collect());
-            }
-            if *hint + 1 == end {
-                break;
-            }
-            *hint += 1;
-        }
-        Ok(Vec::new())
-    }
-
-    fn offsets_of(&self, number: u32) -> Result<Vec<Offset>, StoreError> {
-        if number >= self.first_uncommitted {
-            let block = &self.uncommitted[(number - self.first_uncommitted) as usize];
-            return Ok(block.iter().map(|entry| entry.winner.offset).collect());
-        }
-        let mut offsets = Vec::with_capacity(BLOCK_IDS);
-        let bytes = self.blocks.read(self.partition, number)?;
-        visit(&bytes, |_, winner| {
-            offsets.push(winner.offset);
-            true
-        })
-        .map_err(StoreError::Damaged)?;
-        Ok(offsets)
-    }
-}
-
-impl Ids for Memory {
-    type Error = StoreError;
-
-    fn find(&self, id: &[u8]) -> Result<Option<Winner>, StoreError> {
+    pub fn find(&self, id: &[u8]) -> Result<Option<Winner>, StoreError> {
         let fingerprint = fingerprint(id);
         for cell in self.table.iter_hash(spread(fingerprint)) {
             if (cell >> 32) as u32 == fingerprint
@@ -207,7 +178,8 @@ impl Ids for Memory {
         Ok(None)
     }
 
-    fn insert(&mut self, id: &[u8], winner: Winner) {
+    /// Remembers a winner; the id has none yet.
+    pub fn insert(&mut self, id: &[u8], winner: Winner) {
         if self
             .uncommitted
             .back()

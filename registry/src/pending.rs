@@ -1,6 +1,7 @@
 //! Appends whose record has not come back yet, by sequence, and the batches that wait for them. Knows no Kafka.
 
 use parking_lot::Mutex;
+use rtf_proto::control::Control;
 use rtf_proto::{PartitionId, Registration, Verdict};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub enum Slot {
     },
     /// This partition's barrier.
     Barrier(PartitionId),
+    /// Something about the log itself; nobody waits for it.
+    Control(PartitionId, Control),
 }
 
 /// Slots by sequence. Sequences only grow, so this is a queue with holes.

@@ -2,17 +2,18 @@
 
 use crate::error::RegistryFailure;
 use crate::handle::{RegistryHandle, Shared};
+use crate::keeper::Keeper;
 use crate::log_topic::{LogTopic, MAX_RECORD_BYTES};
-use crate::memory::Memory;
 use crate::recent::Recent;
-use crate::store::{Applied, Store, StoreError};
+use crate::remembered::Remembered;
+use crate::store::{State, Store, StoreError};
 use crate::tailer::Tailer;
 use crate::writer::{Unknown, Writer};
 use rtf_kafka::{AppenderOptions, Cluster, KafkaError, Settings};
 use rtf_service::thread::{ThreadError, spawn};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +24,6 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 const QUEUE_BYTES: usize = 64 << 20;
 /// A barrier that has not come back is appended again.
 const BARRIER_EVERY: Duration = Duration::from_secs(5);
-/// The disk is made to keep what was committed, and the log's end is asked for, this often.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(2);
-/// A sleeping thread looks this often whether it should stop.
-const STOP_POLL: Duration = Duration::from_millis(50);
 /// A stopping replica waits so long for its last acknowledgements.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -43,14 +40,15 @@ pub struct Options {
     pub horizon: Duration,
     /// Where the view of the log is kept.
     pub data: PathBuf,
+    /// Whether a topic whose settings are changed while running stops the replica; else it is only complained about.
+    pub strict: bool,
 }
 
 /// A replica that is opened but not yet running.
 pub struct Replica {
     shared: Arc<Shared>,
-    store: Arc<Store>,
     tailer: Tailer,
-    cluster: Cluster,
+    keeper: Keeper,
     unknown: mpsc::UnboundedReceiver<Unknown>,
 }
 
@@ -69,9 +67,9 @@ impl Replica {
             verify: !settings.embedded,
         };
         let info = topic.ensure(&cluster)?;
-        let (store, memories, applied) = load(options, info.id)?;
+        let (store, remembered, states) = load(options, info.id)?;
         let (writer, unknown) = writer(options, settings, info.id)?;
-        let recent = Recent::new(applied.iter().map(|applied| applied.next));
+        let recent = Recent::new(states.iter().map(|state| state.next));
         let shared = Arc::new(Shared::new(
             settings.clone(),
             options.topic.clone(),
@@ -79,16 +77,16 @@ impl Replica {
             options.data.clone(),
             writer,
             recent,
-            memories,
+            remembered,
         ));
         let store = Arc::new(store);
-        let tailer = Tailer::open(shared.clone(), store.clone(), applied)?;
+        let tailer = Tailer::open(shared.clone(), store.clone(), states)?;
+        let keeper = Keeper::new(shared.clone(), store, cluster, topic, options.strict);
         tracing::info!(topic = options.topic, log = %info.id, ids = shared.ids(), "the registry is open");
         Ok(Self {
             shared,
-            store,
             tailer,
-            cluster,
+            keeper,
             unknown,
         })
     }
@@ -109,9 +107,8 @@ impl Replica {
     ) -> Result<(), RegistryFailure> {
         let Self {
             shared,
-            store,
             tailer,
-            cluster,
+            keeper,
             unknown,
         } = self;
         let stop = CancellationToken::new();
@@ -120,36 +117,30 @@ impl Replica {
             move || tailer.run(&stop)
         })
         .map_err(|error| failed("tail", &error))?;
-        let keeper = spawn("rtf-log-keeper", {
-            let (stop, shared) = (stop.clone(), shared.clone());
-            move || {
-                housekeep(&shared, &store, &cluster, &stop);
-                Ok(())
-            }
+        let mut keeper = spawn("rtf-log-keeper", {
+            let stop = stop.clone();
+            move || keeper.run(&stop)
         })
         .map_err(|error| failed("housekeeping", &error))?;
         let again = tokio::spawn(append_again(shared.clone(), unknown));
-        let ended = tokio::select! {
-            ended = &mut tail => Some(ended),
+        let failed = tokio::select! {
+            ended = &mut tail => Some(("tail", ended)),
+            ended = &mut keeper => Some(("housekeeping", ended)),
             () = async { barriers(&shared).await; ready(); shutdown.cancelled().await } => None,
             () = shutdown.cancelled() => None,
         };
         shared.stop();
         again.abort();
-        let result = match ended {
-            Some(ended) => joined("tail", ended),
-            None => {
-                let flushing = shared.clone();
-                // What is under way comes back through the tail, so the tail stops last.
-                let _ =
-                    tokio::task::spawn_blocking(move || flushing.writer.flush(FLUSH_WITHIN)).await;
-                stop.cancel();
-                joined("tail", tail.await)
-            }
-        };
+        if let Some((thread, ended)) = failed {
+            stop.cancel();
+            return joined(thread, ended);
+        }
+        let flushing = shared.clone();
+        // What is under way comes back through the tail, so the tail stops last.
+        let _ = tokio::task::spawn_blocking(move || flushing.writer.flush(FLUSH_WITHIN)).await;
         stop.cancel();
-        joined("housekeeping", keeper.await)?;
-        result
+        joined("tail", tail.await)?;
+        joined("housekeeping", keeper.await)
     }
 }
 
@@ -157,30 +148,26 @@ impl Replica {
 fn load(
     options: &Options,
     log: rtf_proto::LogId,
-) -> Result<(Store, Vec<Memory>, Vec<Applied>), RegistryFailure> {
+) -> Result<(Store, Vec<Remembered>, Vec<State>), RegistryFailure> {
     let store = Store::open(&options.data, &options.topic, log)?;
     match read(&store, options.partitions) {
-        Ok((memories, applied)) => Ok((store, memories, applied)),
+        Ok((remembered, states)) => Ok((store, remembered, states)),
         Err(error) => {
             let store = store.rebuild(&error.to_string())?;
             let failed = |e: StoreError| RegistryFailure::Data {
                 path: options.data.clone(),
                 words: e.to_string(),
             };
-            let (memories, applied) = read(&store, options.partitions).map_err(failed)?;
-            Ok((store, memories, applied))
+            let (remembered, states) = read(&store, options.partitions).map_err(failed)?;
+            Ok((store, remembered, states))
         }
     }
 }
 
-fn read(store: &Store, partitions: u32) -> Result<(Vec<Memory>, Vec<Applied>), StoreError> {
-    let memories = (0..partitions)
-        .map(|partition| Memory::load(partition, store.blocks()))
-        .collect::<Result<_, _>>()?;
-    let applied = (0..partitions)
-        .map(|partition| store.applied(partition))
-        .collect::<Result<_, _>>()?;
-    Ok((memories, applied))
+fn read(store: &Store, partitions: u32) -> Result<(Vec<Remembered>, Vec<State>), StoreError> {
+    (0..partitions)
+        .map(|partition| Remembered::load(partition, store))
+        .collect()
 }
 
 fn writer(
@@ -219,34 +206,6 @@ async fn barriers(shared: &Shared) {
 async fn append_again(shared: Arc<Shared>, mut unknown: mpsc::UnboundedReceiver<Unknown>) {
     while let Some(append) = unknown.recv().await {
         shared.writer.append_again(append).await;
-    }
-}
-
-/// What need not be done on the tail's own thread.
-fn housekeep(shared: &Shared, store: &Store, cluster: &Cluster, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        if let Err(error) = store.sync() {
-            tracing::warn!(%error, "the registry's data could not be synced; it can be rebuilt from the log");
-        }
-        for partition in 0..shared.partitions {
-            if let Ok((_, end)) = cluster.offsets(&shared.topic, partition) {
-                shared.heard_end(partition, end);
-                let lag = end.saturating_sub(shared.applied(partition));
-                let labels = [
-                    ("topic", shared.topic.clone()),
-                    ("partition", partition.to_string()),
-                ];
-                metrics::gauge!("rtf_consumer_lag_records", &labels).set(lag as f64);
-            }
-            if stop.is_cancelled() {
-                return;
-            }
-        }
-        metrics::gauge!("rtf_registry_ids").set(shared.ids() as f64);
-        let next = Instant::now() + HOUSEKEEPING_EVERY;
-        while !stop.is_cancelled() && Instant::now() < next {
-            std::thread::sleep(STOP_POLL);
-        }
     }
 }
 

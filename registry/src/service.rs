@@ -62,6 +62,15 @@ impl Service for Grpc {
         }))
     }
 
+    async fn progress(
+        &self,
+        request: Request<pb::ProgressRequest>,
+    ) -> Result<Response<pb::ProgressResponse>, Status> {
+        let marks = convert::all(bounded(request.into_inner().marks)?)?;
+        self.0.progress(marks).await?;
+        Ok(Response::new(pb::ProgressResponse {}))
+    }
+
     type TailStream = BoxStream<'static, Result<pb::TailResponse, Status>>;
 
     async fn tail(

@@ -1,30 +1,37 @@
-//! Blocks and applied offsets in sled: a view of the log that can be thrown away. The only file that says `sled`.
+//! Blocks and states in sled: a view of the log that can be thrown away. The only file that says `sled`.
 //!
 //! ```text
-//! <data>/log            which log this is a view of
-//! <data>/bucket-0/      one sled database: `b`,partition,block → block; `a`,partition → applied
+//! <data>/log                    which log this is a view of
+//! <data>/view/bucket-<ms>/      a sled database per bucket: `b`,partition,block → block; `a`,partition → state
+//! <data>/view/rejected-<n>      offsets of partition n's events that did not win, 8 bytes each
 //! ```
 //!
-//! One bucket for now; a bucket is a directory of its own so that forgetting is the removal of a directory.
+//! A bucket is a directory of its own, so that forgetting is the removal of a directory (RULE 20). A partition's state is written
+//! together with the blocks of the bucket it is in, all or nothing; what it still had to write into the bucket before is on the disk by then.
 
-use crate::apply::Place;
+use crate::age::{Age, BucketId};
 use crate::block::{DamagedBlock, Entry};
 use crate::error::RegistryFailure;
 use bytes::{Buf, BufMut};
+use parking_lot::Mutex;
+use roaring::RoaringTreemap;
 use rtf_proto::{LogId, Offset, PartitionId};
 use sled::IVec;
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Bytes sled may cache: blocks are read when a fingerprint hits, which is rare.
+/// Bytes sled may cache per bucket: blocks are read when a fingerprint hits, which is rare.
 const CACHE_BYTES: u64 = 32 << 20;
 /// How long to wait for a lock that is being given up.
 const LOCK_WITHIN: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(20);
 const BLOCK: u8 = b'b';
-const APPLIED: u8 = b'a';
+const STATE: u8 = b'a';
+const BUCKET_PREFIX: &str = "bucket-";
 
 /// What sled could not do.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +41,13 @@ pub enum StoreError {
     Sled(#[from] sled::Error),
     /// It gave something else than was written.
     #[error(transparent)]
-    Damaged(DamagedBlock),
+    Damaged(#[from] DamagedBlock),
+    /// The file system could not.
+    #[error("the registry's data: {0}")]
+    Io(#[from] io::Error),
+    /// sled panicked, or could not open what is there.
+    #[error("the registry's database: {0}")]
+    Unusable(String),
     /// It does not have what it must.
     #[error("block {block} of partition {partition} is missing")]
     Missing {
@@ -45,23 +58,29 @@ pub enum StoreError {
     },
 }
 
-/// How far a partition's log is applied, and what its last record was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Applied {
+/// How far a partition's log is applied, and what follows from it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
     /// The first offset not yet applied.
     pub next: Offset,
     /// The last record applied: offset and hash. It must be there when the log is opened again.
     pub anchor: Option<(Offset, u32)>,
+    /// How old the partition is.
+    pub age: Age,
+    /// The sum over all winners.
+    pub digest: u64,
 }
 
-impl Applied {
+impl State {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(24);
+        let mut out = Vec::new();
         out.put_u64_le(self.next);
-        if let Some((offset, hash)) = self.anchor {
-            out.put_u64_le(offset);
-            out.put_u32_le(hash);
-        }
+        out.put_u8(self.anchor.is_some().into());
+        let (offset, hash) = self.anchor.unwrap_or_default();
+        out.put_u64_le(offset);
+        out.put_u32_le(hash);
+        out.put_u64_le(self.digest);
+        self.age.encode(&mut out);
         let crc = crc32fast::hash(&out);
         out.put_u32_le(crc);
         out
@@ -73,12 +92,23 @@ impl Applied {
             return None;
         }
         let next = body.try_get_u64_le().ok()?;
-        let anchor = match body.try_get_u64_le() {
-            Ok(offset) => Some((offset, body.try_get_u32_le().ok()?)),
-            Err(_) => None,
-        };
-        Some(Self { next, anchor })
+        let has_anchor = body.try_get_u8().ok()? != 0;
+        let anchor = (body.try_get_u64_le().ok()?, body.try_get_u32_le().ok()?);
+        Some(Self {
+            next,
+            anchor: has_anchor.then_some(anchor),
+            digest: body.try_get_u64_le().ok()?,
+            age: Age::take(&mut body)?,
+        })
     }
+}
+
+/// What a partition had on disk.
+pub struct Loaded {
+    /// Its state.
+    pub state: State,
+    /// Offsets of its events that did not win.
+    pub rejected: RoaringTreemap,
 }
 
 /// Reading blocks; cheap to clone.
@@ -118,8 +148,8 @@ fn block_key(partition: PartitionId, block: u32) -> [u8; 9] {
     key
 }
 
-fn applied_key(partition: PartitionId) -> [u8; 5] {
-    let mut key = [APPLIED; 5];
+fn state_key(partition: PartitionId) -> [u8; 5] {
+    let mut key = [STATE; 5];
     key[1..].copy_from_slice(&partition.to_be_bytes());
     key
 }
@@ -127,17 +157,21 @@ fn applied_key(partition: PartitionId) -> [u8; 5] {
 /// What one commit writes of one partition.
 pub struct PartitionCommit<'a> {
     /// The partition.
-    pub place: &'a Place,
-    /// How far it is applied with these blocks.
-    pub applied: Applied,
-    /// Blocks that changed.
-    pub blocks: Vec<(u32, &'a [Entry])>,
+    pub partition: PartitionId,
+    /// Blocks that changed, with their bucket and number.
+    pub blocks: Vec<(BucketId, u32, &'a [Entry])>,
+    /// Offsets of events that did not win.
+    pub rejected: &'a [Offset],
+    /// The state with all of these.
+    pub state: State,
 }
 
-/// The database of one bucket.
+/// The buckets of a replica.
 pub struct Store {
-    db: sled::Db,
-    bucket: PathBuf,
+    data: PathBuf,
+    buckets: Mutex<BTreeMap<BucketId, sled::Db>>,
+    /// Held for as long as the directory is ours.
+    _lock: File,
 }
 
 impl Store {
@@ -146,89 +180,195 @@ impl Store {
     /// # Errors
     /// A directory of another log, or one that cannot be used at all.
     pub fn open(data: &Path, topic: &str, log: LogId) -> Result<Self, RegistryFailure> {
-        claim(data, topic, log)?;
-        let bucket = data.join("bucket-0");
-        match open_unlocked(&bucket) {
-            Ok(db) => Ok(Self { db, bucket }),
-            Err(words) if is_locked(&words) => {
-                let words = "another process uses this directory; each registry needs its own [registry].data".into();
-                Err(RegistryFailure::Data {
-                    path: bucket,
-                    words,
-                })
-            }
-            Err(words) => {
-                set_aside(&bucket, &words)?;
-                Self::fresh(&bucket)
-            }
+        let lock = claim(data, topic, log)?;
+        let store = Self {
+            data: data.into(),
+            buckets: Mutex::default(),
+            _lock: lock,
+        };
+        match store.open_buckets() {
+            Ok(()) => Ok(store),
+            Err(error) => store.rebuild(&error.to_string()),
         }
     }
 
-    fn fresh(bucket: &Path) -> Result<Self, RegistryFailure> {
-        let failed = |words| RegistryFailure::Data {
-            path: bucket.into(),
-            words,
-        };
-        Ok(Self {
-            db: open_db(bucket).map_err(failed)?,
-            bucket: bucket.into(),
-        })
+    fn view(&self) -> PathBuf {
+        self.data.join("view")
     }
 
-    /// Throws the database away, keeping it beside for whoever wants to know why, and begins an empty one.
+    fn path_of(&self, bucket: BucketId) -> PathBuf {
+        self.view().join(format!("{BUCKET_PREFIX}{bucket}"))
+    }
+
+    fn open_buckets(&self) -> Result<(), StoreError> {
+        fs::create_dir_all(self.view())?;
+        for entry in fs::read_dir(self.view())? {
+            let name = entry?.file_name();
+            let id = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(BUCKET_PREFIX));
+            if let Some(Ok(id)) = id.map(str::parse) {
+                self.bucket(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Throws everything away, keeping it beside for whoever wants to know why, and begins anew.
     ///
     /// # Errors
     /// The directory cannot be moved or made.
     pub fn rebuild(self, words: &str) -> Result<Self, RegistryFailure> {
-        let bucket = self.bucket.clone();
-        drop(self);
-        set_aside(&bucket, words)?;
-        Self::fresh(&bucket)
+        self.buckets.lock().clear();
+        set_aside(&self.view(), words)?;
+        self.open_buckets().map_err(|error| RegistryFailure::Data {
+            path: self.data.clone(),
+            words: error.to_string(),
+        })?;
+        Ok(self)
     }
 
-    /// A reader.
-    pub fn blocks(&self) -> Blocks {
-        Blocks(self.db.clone())
+    /// A reader of a bucket, which is made unless it is there.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn bucket(&self, id: BucketId) -> Result<Blocks, StoreError> {
+        let mut buckets = self.buckets.lock();
+        if let Some(db) = buckets.get(&id) {
+            return Ok(Blocks(db.clone()));
+        }
+        let db = open_unlocked(&self.path_of(id)).map_err(StoreError::Unusable)?;
+        buckets.insert(id, db.clone());
+        Ok(Blocks(db))
     }
 
-    /// How far a partition is applied.
+    /// The newest state of a partition, and what it rejected.
     ///
     /// # Errors
     /// A value that was not written here.
-    pub fn applied(&self, partition: PartitionId) -> Result<Applied, StoreError> {
-        match self.db.get(applied_key(partition))? {
-            None => Ok(Applied::default()),
-            Some(bytes) => Applied::decode(&bytes).ok_or(StoreError::Damaged(DamagedBlock)),
+    pub fn load(&self, partition: PartitionId) -> Result<Loaded, StoreError> {
+        let mut newest = State::default();
+        for db in self.buckets.lock().values() {
+            if let Some(bytes) = db.get(state_key(partition))? {
+                let state = State::decode(&bytes).ok_or(DamagedBlock)?;
+                if state.next >= newest.next {
+                    newest = state;
+                }
+            }
+        }
+        Ok(Loaded {
+            state: newest,
+            rejected: self.rejected(partition)?,
+        })
+    }
+
+    fn rejected_path(&self, partition: PartitionId) -> PathBuf {
+        self.view().join(format!("rejected-{partition}"))
+    }
+
+    fn rejected(&self, partition: PartitionId) -> Result<RoaringTreemap, StoreError> {
+        match fs::read(self.rejected_path(partition)) {
+            Ok(bytes) => {
+                let offsets = bytes.as_chunks::<8>().0;
+                Ok(offsets.iter().map(|o| u64::from_le_bytes(*o)).collect())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RoaringTreemap::new()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Writes blocks and applied offsets, all or nothing.
+    /// Writes what changed. A partition's state never gets to disk before what it says of older buckets and of rejected records.
     ///
     /// # Errors
-    /// sled could not.
+    /// sled or the file system could not.
     pub fn commit(&self, partitions: &[PartitionCommit<'_>]) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let (mut older, mut current) = (BTreeMap::new(), BTreeMap::new());
         for commit in partitions {
-            let partition = commit.place.partition;
-            for (number, entries) in &commit.blocks {
+            let partition = commit.partition;
+            self.append_rejected(partition, commit.rejected)?;
+            let now = commit.state.age.current();
+            for (bucket, number, entries) in &commit.blocks {
+                let batches = if *bucket == now {
+                    &mut current
+                } else {
+                    &mut older
+                };
+                let batch: &mut sled::Batch = batches.entry(*bucket).or_default();
                 batch.insert(
                     &block_key(partition, *number),
                     crate::block::encode(entries),
                 );
             }
-            batch.insert(&applied_key(partition), commit.applied.encode());
+            let batch = current.entry(now).or_default();
+            batch.insert(&state_key(partition), commit.state.encode());
         }
-        Ok(self.db.apply_batch(batch)?)
+        for (bucket, batch) in older {
+            self.bucket(bucket)?.0.apply_batch(batch)?;
+            self.sync_bucket(bucket)?;
+        }
+        for (bucket, batch) in current {
+            self.bucket(bucket)?.0.apply_batch(batch)?;
+        }
+        Ok(())
     }
 
-    /// Puts what was committed onto the disk itself. sled's `flush` alone is no fsync (its issues 1351, 1452).
+    fn append_rejected(
+        &self,
+        partition: PartitionId,
+        offsets: &[Offset],
+    ) -> Result<(), StoreError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
+        let path = self.rejected_path(partition);
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(file.write_all(&bytes)?)
+    }
+
+    /// Puts what was committed onto the disk itself.
     ///
     /// # Errors
     /// The disk could not.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        let file = File::open(self.bucket.join("db")).map_err(sled::Error::from)?;
-        Ok(file.sync_data().map_err(sled::Error::from)?)
+        let buckets: Vec<BucketId> = self.buckets.lock().keys().copied().collect();
+        buckets.into_iter().try_for_each(|id| self.sync_bucket(id))
+    }
+
+    /// sled's `flush` alone is no fsync on Linux (its issues 1351, 1452).
+    fn sync_bucket(&self, id: BucketId) -> Result<(), StoreError> {
+        let Some(db) = self.buckets.lock().get(&id).cloned() else {
+            return Ok(());
+        };
+        db.flush()?;
+        Ok(File::open(self.path_of(id).join("db"))?.sync_data()?)
+    }
+
+    /// Removes the buckets before this one; nobody reads them any more.
+    ///
+    /// # Errors
+    /// The file system could not.
+    pub fn remove_before(&self, oldest: BucketId) -> Result<Vec<BucketId>, StoreError> {
+        let mut buckets = self.buckets.lock();
+        let kept = buckets.split_off(&oldest);
+        let dead = std::mem::replace(&mut *buckets, kept);
+        let mut removed = Vec::new();
+        for (id, db) in dead {
+            // sled writes once more when its last handle goes.
+            drop(db);
+            fs::remove_dir_all(self.path_of(id))?;
+            removed.push(id);
+        }
+        Ok(removed)
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        let buckets = self.buckets.lock();
+        buckets
+            .values()
+            .map(|db| db.size_on_disk().unwrap_or(0))
+            .sum()
     }
 }
 
@@ -261,177 +401,84 @@ fn open_db(bucket: &Path) -> Result<sled::Db, String> {
     }
 }
 
-/// Names the log in the directory, or checks the name that is there.
-fn claim(data: &Path, topic: &str, log: LogId) -> Result<(), RegistryFailure> {
-    let failed = |e: std::io::Error| RegistryFailure::Data {
+/// Takes the directory for this process, and names the log in it, or checks the name that is there.
+fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> {
+    let failed = |words: String| RegistryFailure::Data {
         path: data.into(),
-        words: e.to_string(),
+        words,
     };
-    fs::create_dir_all(data).map_err(failed)?;
-    let file = data.join("log");
+    let lock = lock(data)
+        .map_err(|error| failed(error.to_string()))?
+        .ok_or_else(|| {
+            failed(
+                "another process uses this directory; each registry needs its own [registry].data"
+                    .into(),
+            )
+        })?;
     let ours = format!("{log} {topic}\n");
-    match fs::read_to_string(&file) {
-        Ok(found) if found == ours => Ok(()),
-        Ok(found) => Err(RegistryFailure::OtherLog {
+    match name(data, &ours) {
+        Ok(None) => Ok(lock),
+        Ok(Some(found)) => Err(RegistryFailure::OtherLog {
             path: data.into(),
             topic: topic.into(),
-            found: found.trim().into(),
+            found,
             wanted: log,
         }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            // Written whole or not at all.
-            let partial = data.join("log.partial");
-            fs::write(&partial, ours).map_err(failed)?;
-            fs::rename(&partial, &file).map_err(failed)
-        }
-        Err(e) => Err(failed(e)),
+        Err(error) => Err(failed(error.to_string())),
     }
 }
 
-fn set_aside(bucket: &Path, words: &str) -> Result<(), RegistryFailure> {
+/// The lock, unless another process keeps it. One that was just killed may hold it a little longer.
+fn lock(data: &Path) -> io::Result<Option<File>> {
+    fs::create_dir_all(data)?;
+    let file = File::create(data.join("lock"))?;
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_POLL)
+            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Writes our name unless there is one; returns another's.
+fn name(data: &Path, ours: &str) -> io::Result<Option<String>> {
+    let file = data.join("log");
+    match fs::read_to_string(&file) {
+        Ok(found) if found == ours => Ok(None),
+        Ok(found) => Ok(Some(found.trim().into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Written whole or not at all.
+            let partial = data.join("log.partial");
+            fs::write(&partial, ours)?;
+            fs::rename(&partial, &file)?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn set_aside(view: &Path, words: &str) -> Result<(), RegistryFailure> {
     let failed = |e: std::io::Error| RegistryFailure::Data {
-        path: bucket.into(),
+        path: view.into(),
         words: e.to_string(),
     };
     let aside = (0..)
-        .map(|n| bucket.with_extension(format!("broken-{n}")))
+        .map(|n| view.with_extension(format!("broken-{n}")))
         .find(|path| !path.exists())
         .expect("there are more numbers than directories");
     tracing::warn!(
-        broken = %bucket.display(), kept_as = %aside.display(), reason = words,
+        broken = %view.display(), kept_as = %aside.display(), reason = words,
         "the registry's database is not usable; it is set aside and rebuilt from the join log"
     );
     metrics::counter!("rtf_registry_rebuilds_total").increment(1);
-    fs::rename(bucket, &aside).map_err(failed)
+    fs::rename(view, &aside).map_err(failed)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::apply::{Ids, Winner, tests::Model};
-    use crate::memory::Memory;
-    use proptest::prelude::*;
-    use rtf_proto::{Outcome, Token, TopicId};
-
-    const LOG: LogId = TopicId([3; 16]);
-
-    fn place() -> Place {
-        Place {
-            log: LOG,
-            partitions: 1,
-            partition: 0,
-        }
-    }
-
-    fn winner(offset: u64) -> Winner {
-        Winner {
-            offset,
-            token: Token(offset ^ 0xabc),
-            outcome: Outcome::Joined,
-        }
-    }
-
-    fn commit(store: &Store, memory: &mut Memory, next: u64) {
-        let blocks = memory.uncommitted().collect();
-        store
-            .commit(&[PartitionCommit {
-                place: &place(),
-                applied: Applied {
-                    next,
-                    anchor: Some((next - 1, 7)),
-                },
-                blocks,
-            }])
-            .unwrap();
-        memory.committed();
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-        /// Commits and reopenings at any point: what is remembered equals a plain map of what was committed.
-        #[test]
-        fn memory_and_disk_equal_a_map(ops in prop::collection::vec((0u16..400, 0u8..12), 1..600)) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut store = Store::open(folder.path(), "t", LOG).unwrap();
-            let mut memory = Memory::load(0, store.blocks()).unwrap();
-            let (mut model, mut saved) = (Model::default(), Model::default());
-            let mut saved_next = 0;
-            for (offset, (id, op)) in ops.into_iter().enumerate() {
-                let (id, offset) = (format!("event-{id}").into_bytes(), offset as u64 + 1);
-                let known = Ids::find(&memory, &id).unwrap();
-                prop_assert_eq!(known, Ids::find(&model, &id).unwrap());
-                if known.is_none() {
-                    memory.insert(&id, winner(offset));
-                    model.insert(&id, winner(offset));
-                }
-                match op {
-                    0 => {
-                        commit(&store, &mut memory, offset + 1);
-                        saved = model.clone();
-                        saved_next = offset + 1;
-                    }
-                    1 => {
-                        // A crash: what was not committed is gone, the rest is whole.
-                        drop((memory, store));
-                        store = Store::open(folder.path(), "t", LOG).unwrap();
-                        memory = Memory::load(0, store.blocks()).unwrap();
-                        model = saved.clone();
-                        prop_assert_eq!(store.applied(0).unwrap().next, saved_next);
-                    }
-                    _ => {}
-                }
-                prop_assert_eq!(memory.ids(), model.0.len() as u64);
-            }
-            let mut expected: Vec<u64> = model.0.values().map(|w| w.offset).collect();
-            expected.sort_unstable();
-            let (mut found, mut hint, mut from) = (Vec::new(), 0, 0);
-            loop {
-                let offsets = memory.winners_from(from, &mut hint).unwrap();
-                let Some(last) = offsets.last() else { break };
-                from = last + 1;
-                found.extend(offsets);
-            }
-            prop_assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn another_logs_directory_is_refused_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(Store::open(folder.path(), "vacation.joins", LOG).unwrap());
-        let refused = Store::open(folder.path(), "vacation.joins", TopicId([4; 16]))
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            refused.contains(&LOG.to_string()) && refused.contains("[registry].data"),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn a_torn_database_is_set_aside_and_begun_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), "t", LOG).unwrap();
-        let mut memory = Memory::load(0, store.blocks()).unwrap();
-        (0..1000u64).for_each(|n| memory.insert(&n.to_le_bytes(), winner(n)));
-        commit(&store, &mut memory, 1000);
-        store.sync().unwrap();
-        drop((memory, store));
-        fs::write(folder.path().join("bucket-0/conf"), b"not sled's").unwrap();
-        let store = Store::open(folder.path(), "t", LOG).unwrap();
-        assert_eq!(store.applied(0).unwrap(), Applied::default());
-        assert!(folder.path().join("bucket-0.broken-0").exists());
-    }
-
-    #[test]
-    fn two_replicas_do_not_share_a_directory() {
-        let folder = tempfile::tempdir().unwrap();
-        let _first = Store::open(folder.path(), "t", LOG).unwrap();
-        let refused = Store::open(folder.path(), "t", LOG)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(refused.contains("another process"), "{refused}");
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

@@ -3,11 +3,14 @@
 use crate::apply::{Decision, Place, apply};
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
-use crate::memory::Memory;
+use crate::leadership;
 use crate::pending::Slot;
-use crate::store::{Applied, PartitionCommit, Store, StoreError};
+use crate::remembered::Remembered;
+use crate::store::{PartitionCommit, State, Store, StoreError};
 use bytes::{Bytes, BytesMut};
+use parking_lot::RwLock;
 use rtf_kafka::{Isolation, Polled, Record, Start, Tail};
+use rtf_proto::control::{Checkpoint, Control};
 use rtf_proto::record::{Content, DecodeError, Event, Stamp, decode};
 use rtf_proto::{Accepted, Offset, Verdict};
 use std::collections::HashSet;
@@ -29,10 +32,21 @@ const QUESTION: Duration = Duration::from_secs(10);
 /// One partition as the tailer sees it.
 struct Partition {
     place: Place,
-    applied: Applied,
+    /// The first offset not yet applied.
+    next: Offset,
+    /// The last record applied: offset and hash.
+    last: Option<(Offset, u32)>,
+    /// The leader it was read from.
+    epoch: Option<i32>,
+    /// The log's first offset, when this replica lacks what stood before it and no checkpoint has told it yet.
+    uninformed: Option<Offset>,
+    /// It lacked the beginning, and takes over others' digests until it is ready.
+    rebasing: bool,
     /// The last record applied in an earlier life; it must be met again before anything new is applied.
     anchor: Option<(Offset, u32)>,
     dirty: bool,
+    /// Its barrier came back.
+    ready: bool,
     accepted: Vec<(Accepted, Range<usize>)>,
     moved: bool,
 }
@@ -58,7 +72,7 @@ impl Tailer {
     pub fn open(
         shared: Arc<Shared>,
         store: Arc<Store>,
-        applied: Vec<Applied>,
+        states: Vec<State>,
     ) -> Result<Self, RegistryFailure> {
         let tail = Tail::open(
             &shared.settings,
@@ -66,22 +80,29 @@ impl Tailer {
             &[],
             Isolation::ReadUncommitted,
         )?;
-        let mut partitions = Vec::with_capacity(applied.len());
-        let mut positions = Vec::with_capacity(applied.len());
-        for (partition, applied) in (0u32..).zip(applied) {
+        let mut partitions = Vec::with_capacity(states.len());
+        let mut positions = Vec::with_capacity(states.len());
+        for (partition, state) in (0u32..).zip(states) {
             let (first, end) = tail.offsets(partition, QUESTION)?;
-            let (start, anchor) = entry_point(&shared, partition, applied, first, end)?;
+            let (start, anchor) = entry_point(&shared, partition, &state, first, end)?;
             positions.push((partition, start));
             let place = Place {
                 log: shared.log,
                 partitions: shared.partitions,
                 partition,
             };
+            // The embedded broker forgets silently, and is for trying out.
+            let begins_late = state.next == 0 && first > 0 && !shared.settings.embedded;
             partitions.push(Partition {
                 place,
-                applied,
+                next: state.next,
+                last: state.anchor,
+                epoch: None,
+                uninformed: begins_late.then_some(first),
+                rebasing: false,
                 anchor,
                 dirty: false,
+                ready: false,
                 accepted: Vec::new(),
                 moved: false,
             });
@@ -125,6 +146,7 @@ impl Tailer {
                     let shared = self.shared.clone();
                     Applying {
                         shared: &shared,
+                        store: &self.store,
                         partition: &mut self.partitions[record.partition() as usize],
                         bodies: &mut self.bodies,
                         uncommitted: &mut self.uncommitted,
@@ -154,7 +176,7 @@ impl Tailer {
             });
             self.shared
                 .recent
-                .push(partition.place.partition, records, partition.applied.next);
+                .push(partition.place.partition, records, partition.next);
         }
         if self.barriers.is_empty() {
             self.shared.barriers_are_back();
@@ -170,12 +192,12 @@ impl Tailer {
         {
             // Only this thread changes a memory, so what is read here is what is marked below.
             let dirty = || self.partitions.iter().filter(|partition| partition.dirty);
-            let memories: Vec<_> = dirty()
-                .map(|p| self.shared.memory(p.place.partition).read())
+            let all: Vec<_> = dirty()
+                .map(|p| self.shared.partition(p.place.partition).read())
                 .collect();
             let commits: Vec<_> = dirty()
-                .zip(&memories)
-                .map(|(partition, memory)| commit_of(partition, memory))
+                .zip(&all)
+                .map(|(partition, remembered)| commit_of(partition, remembered))
                 .collect();
             self.store
                 .commit(&commits)
@@ -188,7 +210,7 @@ impl Tailer {
         {
             partition.dirty = false;
             self.shared
-                .memory(partition.place.partition)
+                .partition(partition.place.partition)
                 .write()
                 .committed();
         }
@@ -203,71 +225,71 @@ impl Tailer {
     }
 }
 
-fn commit_of<'a>(partition: &'a Partition, memory: &'a Memory) -> PartitionCommit<'a> {
-    PartitionCommit {
-        place: &partition.place,
-        applied: partition.applied,
-        blocks: memory.uncommitted().collect(),
-    }
+fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> PartitionCommit<'a> {
+    remembered.uncommitted(partition.next, partition.last)
 }
 
 /// Where reading begins: at the anchor if the log still has it, so that it is compared.
 fn entry_point(
     shared: &Shared,
     partition: u32,
-    applied: Applied,
+    state: &State,
     first: Offset,
     end: Offset,
 ) -> Result<(Start, Option<(Offset, u32)>), RegistryFailure> {
     let truncated = |words: String| RegistryFailure::Truncated {
         topic: shared.topic.clone(),
         partition,
-        offset: applied.next,
+        offset: state.next,
         words,
         path: shared.data.clone(),
     };
-    if applied.next == 0 {
+    if state.next == 0 {
         return Ok((Start::Beginning, None));
     }
-    if applied.next > end {
+    if state.next > end {
         return Err(truncated(format!(
             "it ends at {end}, but was applied further"
         )));
     }
-    if applied.next < first {
+    if state.next < first {
         return Err(truncated(format!(
             "it begins at {first}, behind what was applied"
         )));
     }
-    match applied.anchor {
+    match state.anchor {
         Some(anchor) if anchor.0 >= first => Ok((Start::Offset(anchor.0), Some(anchor))),
-        _ => Ok((Start::Offset(applied.next), None)),
+        _ => Ok((Start::Offset(state.next), None)),
     }
 }
 
 /// One record being applied.
 struct Applying<'a> {
     shared: &'a Shared,
+    store: &'a Store,
     partition: &'a mut Partition,
     bodies: &'a mut BytesMut,
     uncommitted: &'a mut usize,
     barriers: &'a mut HashSet<u32>,
 }
 
-impl Applying<'_> {
+impl<'a> Applying<'a> {
     fn record(mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
         let offset = record.offset();
         let hash = crc32fast::hash(record.value().unwrap_or_default());
         if let Some(anchor) = self.partition.anchor.take() {
             self.check_anchor(anchor, offset, hash)?;
         }
-        if offset < self.partition.applied.next {
+        if offset < self.partition.next {
             return Ok(());
         }
+        self.check_leader(record)?;
+        self.reach(record)?;
         match decode(record.key(), record.value()) {
             Ok(decoded) => match decoded.content {
                 Content::Event(event) => self.event(record, &decoded.stamp, &event)?,
-                Content::Barrier => self.barrier(&decoded.stamp),
+                Content::Barrier => self.barrier(&decoded.stamp)?,
+                Content::Control(control) => self.control(&decoded.stamp, &control)?,
             },
             Err(DecodeError::Foreign) => {
                 metrics::counter!("rtf_registry_foreign_records_total").increment(1)
@@ -283,13 +305,48 @@ impl Applying<'_> {
                 });
             }
         }
-        self.partition.applied = Applied {
-            next: offset + 1,
-            anchor: Some((offset, hash)),
-        };
+        let forgotten = self.remembered().write().bury();
+        if forgotten > 0 {
+            metrics::counter!("rtf_registry_forgotten_total").increment(forgotten);
+        }
+        self.partition.next = offset + 1;
+        self.partition.last = Some((offset, hash));
         self.partition.dirty = true;
         self.partition.moved = true;
         Ok(())
+    }
+
+    fn remembered(&self) -> &'a RwLock<Remembered> {
+        self.shared.partition(self.partition.place.partition)
+    }
+
+    /// Behind a new leader the log may be another one: what was applied last must still stand there (RULE 9).
+    fn check_leader(&mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
+        let epoch = record.leader_epoch();
+        let before = std::mem::replace(&mut self.partition.epoch, epoch);
+        match self.partition.last {
+            Some(last) if before.is_some() && before != epoch => {
+                leadership::check(self.shared, self.partition.place.partition, last)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Time passes; a new bucket may begin.
+    fn reach(&mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
+        let mut remembered = self.remembered().write();
+        if remembered.reach(record.offset(), record.timestamp_ms()) {
+            let blocks = self.store.bucket(remembered.age.current());
+            remembered.begin(blocks.map_err(|e| self.data_error(&e))?);
+        }
+        Ok(())
+    }
+
+    fn data_error(&self, error: &StoreError) -> RegistryFailure {
+        RegistryFailure::Data {
+            path: self.shared.data.clone(),
+            words: error.to_string(),
+        }
     }
 
     fn check_anchor(
@@ -318,16 +375,26 @@ impl Applying<'_> {
     ) -> Result<(), RegistryFailure> {
         let offset = record.offset();
         let decision = {
-            let mut memory = self.shared.memory(self.partition.place.partition).write();
-            apply(&self.partition.place, &mut *memory, offset, stamp, event)
+            let mut remembered = self.remembered().write();
+            let decision = apply(
+                &self.partition.place,
+                &mut *remembered,
+                offset,
+                stamp,
+                event,
+            );
+            if !matches!(decision, Ok(Decision::Won)) {
+                remembered.reject(offset);
+            }
+            decision
         };
-        let decision = decision.map_err(|e| RegistryFailure::Data {
-            path: self.shared.data.clone(),
-            words: e.to_string(),
-        })?;
+        let decision = decision.map_err(|e| self.data_error(&e))?;
         match decision {
             Decision::Won => self.accept(record, event),
             Decision::Lost(_) => {}
+            Decision::TooOld => {
+                metrics::counter!("rtf_registry_too_old_records_total").increment(1)
+            }
             Decision::Misplaced => {
                 metrics::counter!("rtf_registry_misplaced_records_total").increment(1)
             }
@@ -340,12 +407,13 @@ impl Applying<'_> {
             match decision {
                 Decision::Won => batch.give(index, Verdict::Registered(offset)),
                 // The chain's own earlier record was first: that is success.
-                Decision::Lost(winner) if winner.token == item.token => {
+                Decision::Lost(winner) if winner.token == Some(item.token) => {
                     batch.give(index, Verdict::Registered(winner.offset));
                 }
                 Decision::Lost(winner) => {
                     batch.give(index, Verdict::AlreadyResolved(winner.offset))
                 }
+                Decision::TooOld => batch.give(index, Verdict::TooOld),
                 // Our own record in the wrong place: the caller's deadline answers, as nothing is known.
                 Decision::Misplaced => {
                     tracing::error!(id = ?item.id, offset, "a record of ours is misplaced")
@@ -371,13 +439,61 @@ impl Applying<'_> {
             .push((accepted, begin..self.bodies.len()));
     }
 
-    fn barrier(&mut self, stamp: &Stamp) {
+    fn barrier(&mut self, stamp: &Stamp) -> Result<(), RegistryFailure> {
         if let Some(Slot::Barrier(partition)) = self
             .shared
             .writer
             .came_back(stamp.incarnation, stamp.sequence)
         {
+            if let Some(first) = self.partition.uninformed {
+                return Err(RegistryFailure::Uninformed {
+                    topic: self.shared.topic.clone(),
+                    partition,
+                    first,
+                });
+            }
+            self.partition.ready = true;
             self.barriers.remove(&partition);
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, stamp: &Stamp, control: &Control) -> Result<(), RegistryFailure> {
+        // Nobody waits for it, but its slot is to be freed.
+        self.shared
+            .writer
+            .came_back(stamp.incarnation, stamp.sequence);
+        if stamp.log != self.partition.place.log {
+            metrics::counter!("rtf_registry_misplaced_records_total").increment(1);
+            return Ok(());
+        }
+        if let Control::Checkpoint(checkpoint) = control {
+            self.compare(checkpoint)?;
+        }
+        self.remembered().write().control(control);
+        Ok(())
+    }
+
+    /// Whether the writer of a checkpoint decided as we did. A replica that lacks the beginning of the log takes over the sum instead, until
+    /// it is ready.
+    fn compare(&mut self, checkpoint: &Checkpoint) -> Result<(), RegistryFailure> {
+        let (offset, theirs) = checkpoint.digest;
+        let began_late = self.partition.uninformed.take().is_some() || self.partition.rebasing;
+        let mut remembered = self.remembered().write();
+        if began_late && !self.partition.ready {
+            self.partition.rebasing = true;
+            remembered.digest.rebase(offset, theirs);
+            return Ok(());
+        }
+        match remembered.digest.at(offset) {
+            Some(ours) if ours != theirs => Err(RegistryFailure::Diverged {
+                topic: self.shared.topic.clone(),
+                partition: self.partition.place.partition,
+                offset,
+                ours,
+                theirs,
+            }),
+            _ => Ok(()),
         }
     }
 }

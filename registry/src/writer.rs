@@ -6,8 +6,9 @@
 use crate::pending::{Batch, Pending, Slot};
 use parking_lot::{Mutex, RwLock};
 use rtf_kafka::{AppendError, Appender, AppenderOptions, Deliveries, KafkaError, Settings};
+use rtf_proto::control::Control;
 use rtf_proto::partitioner::partition_of;
-use rtf_proto::record::{HEADER_BYTES, Stamp, encode_barrier, encode_event};
+use rtf_proto::record::{HEADER_BYTES, Stamp, encode_barrier, encode_control, encode_event};
 use rtf_proto::{Incarnation, LogId, PartitionId, Registration, RegistryError, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,9 +129,21 @@ impl Writer {
 
     /// Appends a barrier to one partition.
     pub fn append_barrier(&self, partition: PartitionId) {
+        self.append_aside(Slot::Barrier(partition));
+    }
+
+    /// Appends something about the log itself; whoever needs it in the log appends it again until it is there.
+    pub fn append_control(&self, partition: PartitionId, control: Control) {
+        self.append_aside(Slot::Control(partition, control));
+    }
+
+    fn append_aside(&self, slot: Slot) {
         let life = self.life.read().clone();
-        if let Err((error, _)) = self.send(&life, Slot::Barrier(partition), &mut Vec::new()) {
-            tracing::warn!(%error, partition, "the barrier was not taken; it is tried again");
+        if let Err((error, _)) = self.send(&life, slot, &mut Vec::new()) {
+            tracing::warn!(%error, "a record about the log itself was not taken; it is tried again");
+            if let AppendError::Fatal(words) = error {
+                self.renew(&life, &words);
+            }
         }
     }
 
@@ -201,6 +214,10 @@ impl Writer {
         let (partition, key) = match slot {
             Slot::Barrier(partition) => {
                 encode_barrier(&stamp, value);
+                (*partition, None)
+            }
+            Slot::Control(partition, control) => {
+                encode_control(&stamp, control, value);
                 (*partition, None)
             }
             Slot::Event { item, .. } => {

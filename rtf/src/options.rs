@@ -1,7 +1,7 @@
 //! From the configuration to what each role must be told. The roles know no configuration file.
 
 use crate::cli::LogFormat;
-use rtf_config::{Config, Isolation, Order, Policy, Unmatched};
+use rtf_config::{Config, Isolation, Order, Policy, TopicChecks, Unmatched};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::Settings;
 use rtf_proto::{MAX_ID_BYTES, naming};
@@ -76,6 +76,7 @@ pub fn registry(config: &Config) -> rtf_registry::Options {
         replication: (registry.replication > 0).then_some(i32::from(registry.replication)),
         horizon: registry.horizon.0,
         data: registry.data.clone(),
+        strict: registry.topic_checks == TopicChecks::Strict,
     }
 }
 

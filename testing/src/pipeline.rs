@@ -83,6 +83,8 @@ pub struct PipelineOptions {
     pub partitions: u32,
     /// The longest wait, as configuration text.
     pub wait_max: &'static str,
+    /// How long an id is remembered, as configuration text.
+    pub horizon: &'static str,
     /// When a silent dispatcher has lost its partitions, as configuration text. The broker has a least of its own.
     pub session_timeout: &'static str,
     /// Whether roles run apart.
@@ -98,6 +100,7 @@ impl PipelineOptions {
             join,
             partitions: 4,
             wait_max: "15s",
+            horizon: "3d",
             session_timeout: "2s",
             is_cluster: false,
             more: String::new(),
@@ -316,7 +319,7 @@ impl Pipeline {
         table("join.wait", &[("max", json!(options.wait_max))]);
         let registry = [
             ("partitions", json!(options.partitions)),
-            ("horizon", json!("3d")),
+            ("horizon", json!(options.horizon)),
             ("data", data("registry-0")),
             ("listen", listen(Role::Registry)),
         ];

@@ -17,6 +17,6 @@ pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
     Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Match, Order,
-    Policy, Primary, Publisher, Redis, Registry, Unmatched, Wait, Web,
+    Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait, Web,
 };
 pub use units::{Size, Span};

@@ -135,10 +135,19 @@ pub struct Registry {
     pub partitions: u32,
     pub replication: u16,
     pub horizon: Span,
+    pub topic_checks: TopicChecks,
     pub data: PathBuf,
     pub listen: SocketAddr,
     #[serde(rename = "http", with = "optional")]
     pub http_at: Option<SocketAddr>,
+}
+
+/// `registry.topic_checks`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TopicChecks {
+    Strict,
+    Warn,
 }
 
 /// `[joiner]`

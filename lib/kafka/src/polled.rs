@@ -52,6 +52,13 @@ impl Record<'_> {
     pub fn timestamp_ms(&self) -> i64 {
         self.0.timestamp().to_millis().unwrap_or(0)
     }
+    /// The epoch of the leader it was read from: it grows with every election. `None` where the broker does not say (KIP-320).
+    pub fn leader_epoch(&self) -> Option<i32> {
+        #[expect(unsafe_code, reason = "rdkafka 0.39 has no safe call for it")]
+        // SAFETY: the message lives as long as the borrow, and is only read.
+        let epoch = unsafe { rdkafka_sys::rd_kafka_message_leader_epoch(self.0.ptr()) };
+        (epoch >= 0).then_some(epoch)
+    }
     /// Its key.
     pub fn key(&self) -> Option<&[u8]> {
         self.0.key()

@@ -4,7 +4,7 @@ use super::{CALL_DEADLINE, Endpoints, MAX_MESSAGE_BYTES, calls};
 use crate::pb::registry_client::RegistryClient as Stub;
 use crate::{
     AcceptedBatch, AcceptedStream, LookupItem, Offset, PartitionId, Registration, Registry,
-    RegistryError, RegistryStatus, Resolved, Verdict, convert, pb,
+    RegistryError, RegistryStatus, Resolved, SourceId, Verdict, convert, pb,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -115,6 +115,18 @@ impl Registry for RegistryClient {
             found.append(&mut matching(answers, asked)?);
         }
         Ok(found)
+    }
+
+    async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError> {
+        let marks: Vec<pb::Mark> = marks.into_iter().map(Into::into).collect();
+        self.call(|mut stub| {
+            let request = within_deadline(pb::ProgressRequest {
+                marks: marks.clone(),
+            });
+            async move { stub.progress(request).await }
+        })
+        .await?;
+        Ok(())
     }
 
     async fn tail(

@@ -198,6 +198,10 @@ impl Registry for TestLog {
         unreachable!("a publisher looks nothing up")
     }
 
+    async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
     async fn tail(
         &self,
         partition: PartitionId,
@@ -231,6 +235,7 @@ impl Registry for TestLog {
             log: self.id,
             partitions: partitions.len() as u32,
             incarnation: 1,
+            disk_bytes: 0,
             ready: true,
             served: served
                 .map(|(partition, log)| RegistryPartition {
@@ -238,6 +243,7 @@ impl Registry for TestLog {
                     applied: log.end,
                     end: log.end,
                     ids: 0,
+                    ..RegistryPartition::default()
                 })
                 .collect(),
         })

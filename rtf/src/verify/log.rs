@@ -60,7 +60,7 @@ pub fn read(cluster: &Cluster, settings: &Settings, topic: &str) -> anyhow::Resu
             let at = (record.partition(), record.offset());
             match decode(record.key(), record.value()) {
                 Ok(decoded) => match decoded.content {
-                    Content::Barrier => {}
+                    Content::Barrier | Content::Control(_) => {}
                     Content::Event(event) => {
                         let in_place = decoded.stamp.log == log.id
                             && decoded.stamp.partitions == log.partitions

@@ -1,0 +1,226 @@
+//! What a join log says about itself, between its events: time that passes, the settings that decide, how far the sources are read,
+//! and what a replica that starts from nothing cannot know from the records that are left.
+
+use crate::{Offset, PartitionId, TopicId};
+use bytes::{Buf, BufMut};
+
+/// One partition of one foreign topic. A topic made anew is another source.
+pub type SourceId = (TopicId, PartitionId);
+
+/// A record that resolves no event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// Nothing but the log's time.
+    Heartbeat,
+    /// What decides from here on.
+    Settings(Settings),
+    /// Everything of these sources below these offsets has an outcome in the log.
+    Progress(Vec<(SourceId, Offset)>),
+    /// What one replica knows that earlier records would have told.
+    Checkpoint(Checkpoint),
+    /// Nobody reads this topic any more: its marks hold nothing back.
+    Retire(TopicId),
+}
+
+/// Settings that decide: the same in every replica, as they stand in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// How long an id is remembered at the least, ms of the log's time.
+    pub horizon_ms: u64,
+    /// How much of the log's time one bucket holds, ms.
+    pub span_ms: u64,
+}
+
+/// A replica's state, as far as it follows from records that retention may have taken.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Checkpoint {
+    /// Records below this offset were applied.
+    pub base: Offset,
+    /// The log's running time there, ms since 1970.
+    pub time_ms: i64,
+    /// Settings in force there.
+    pub settings: Option<Settings>,
+    /// Low-water marks heard.
+    pub marks: Vec<(SourceId, Offset)>,
+    /// Floors: below them everything was resolved once, and may be forgotten.
+    pub floors: Vec<(SourceId, Offset)>,
+    /// An offset at or below `base`, and the digest of all winners below it.
+    pub digest: (Offset, u64),
+}
+
+const HEARTBEAT: u8 = 1;
+const SETTINGS: u8 = 2;
+const PROGRESS: u8 = 3;
+const CHECKPOINT: u8 = 4;
+const RETIRE: u8 = 5;
+
+impl Control {
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Heartbeat => out.put_u8(HEARTBEAT),
+            Self::Settings(settings) => {
+                out.put_u8(SETTINGS);
+                put_settings(out, *settings);
+            }
+            Self::Progress(marks) => {
+                out.put_u8(PROGRESS);
+                put_offsets(out, marks);
+            }
+            Self::Checkpoint(checkpoint) => {
+                out.put_u8(CHECKPOINT);
+                checkpoint.encode(out);
+            }
+            Self::Retire(topic) => {
+                out.put_u8(RETIRE);
+                out.put_slice(&topic.0);
+            }
+        }
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, and nothing else.
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let control = match bytes.try_get_u8().ok()? {
+            HEARTBEAT => Self::Heartbeat,
+            SETTINGS => Self::Settings(take_settings(&mut bytes)?),
+            PROGRESS => Self::Progress(take_offsets(&mut bytes)?),
+            CHECKPOINT => Self::Checkpoint(Checkpoint::take(&mut bytes)?),
+            RETIRE => Self::Retire(take_topic(&mut bytes)?),
+            _ => return None,
+        };
+        bytes.is_empty().then_some(control)
+    }
+}
+
+impl Checkpoint {
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.base);
+        out.put_i64_le(self.time_ms);
+        out.put_u8(self.settings.is_some().into());
+        if let Some(settings) = self.settings {
+            put_settings(out, settings);
+        }
+        put_offsets(out, &self.marks);
+        put_offsets(out, &self.floors);
+        out.put_u64_le(self.digest.0);
+        out.put_u64_le(self.digest.1);
+    }
+
+    /// Takes one from the front of `bytes`.
+    pub fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            base: bytes.try_get_u64_le().ok()?,
+            time_ms: bytes.try_get_i64_le().ok()?,
+            settings: match bytes.try_get_u8().ok()? {
+                0 => None,
+                1 => Some(take_settings(bytes)?),
+                _ => return None,
+            },
+            marks: take_offsets(bytes)?,
+            floors: take_offsets(bytes)?,
+            digest: (bytes.try_get_u64_le().ok()?, bytes.try_get_u64_le().ok()?),
+        })
+    }
+}
+
+fn put_settings(out: &mut Vec<u8>, settings: Settings) {
+    out.put_u64_le(settings.horizon_ms);
+    out.put_u64_le(settings.span_ms);
+}
+
+fn take_settings(bytes: &mut &[u8]) -> Option<Settings> {
+    let settings = Settings {
+        horizon_ms: bytes.try_get_u64_le().ok()?,
+        span_ms: bytes.try_get_u64_le().ok()?,
+    };
+    (settings.span_ms > 0).then_some(settings)
+}
+
+/// Appends offsets of sources, with their count.
+pub fn put_offsets(out: &mut Vec<u8>, offsets: &[(SourceId, Offset)]) {
+    out.put_u32_le(u32::try_from(offsets.len()).expect("sources are few"));
+    for ((topic, partition), offset) in offsets {
+        out.put_slice(&topic.0);
+        out.put_u32_le(*partition);
+        out.put_u64_le(*offset);
+    }
+}
+
+/// Takes what [`put_offsets`] wrote from the front of `bytes`.
+pub fn take_offsets(bytes: &mut &[u8]) -> Option<Vec<(SourceId, Offset)>> {
+    let count = bytes.try_get_u32_le().ok()?;
+    (0..count)
+        .map(|_| {
+            let topic = take_topic(bytes)?;
+            let partition = bytes.try_get_u32_le().ok()?;
+            Some(((topic, partition), bytes.try_get_u64_le().ok()?))
+        })
+        .collect()
+}
+
+fn take_topic(bytes: &mut &[u8]) -> Option<TopicId> {
+    let mut topic = [0; 16];
+    bytes.try_copy_to_slice(&mut topic).ok()?;
+    Some(TopicId(topic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offsets() -> impl Strategy<Value = Vec<(SourceId, Offset)>> {
+        prop::collection::vec(
+            any::<([u8; 16], u32, u64)>().prop_map(|(t, p, o)| ((TopicId(t), p), o)),
+            0..4,
+        )
+    }
+
+    fn settings() -> impl Strategy<Value = Settings> {
+        (any::<u64>(), 1u64..).prop_map(|(horizon_ms, span_ms)| Settings {
+            horizon_ms,
+            span_ms,
+        })
+    }
+
+    fn control() -> impl Strategy<Value = Control> {
+        let checkpoint = (
+            any::<(u64, i64, (u64, u64))>(),
+            prop::option::of(settings()),
+            offsets(),
+            offsets(),
+        );
+        prop_oneof![
+            Just(Control::Heartbeat),
+            settings().prop_map(Control::Settings),
+            offsets().prop_map(Control::Progress),
+            any::<[u8; 16]>().prop_map(|topic| Control::Retire(TopicId(topic))),
+            checkpoint.prop_map(|((base, time_ms, digest), settings, marks, floors)| {
+                Control::Checkpoint(Checkpoint {
+                    base,
+                    time_ms,
+                    settings,
+                    marks,
+                    floors,
+                    digest,
+                })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(control in control(), cut: prop::sample::Index) {
+            let mut bytes = Vec::new();
+            control.encode(&mut bytes);
+            prop_assert_eq!(Control::decode(&bytes), Some(control));
+            prop_assert_eq!(Control::decode(&bytes[..cut.index(bytes.len())]), None);
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let _ = Control::decode(&bytes);
+        }
+    }
+}

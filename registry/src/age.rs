@@ -1,0 +1,311 @@
+//! How a partition of the log grows old: its own time, its buckets, and what may be forgotten. Pure.
+//!
+//! ```text
+//! log time ──▶ | dead, floors left | live ............................ | being written |
+//!                                  ▲ dies when the log's time is `horizon` past its end
+//!                                    and every source's mark has passed what was registered in it
+//! ```
+//!
+//! No replica's clock and no event's time is asked (RULE 10): the time is the running maximum of the log's own append times.
+
+use bytes::{Buf, BufMut};
+use rtf_proto::control::{Checkpoint, Settings, put_offsets, take_offsets};
+use rtf_proto::{Offset, SourceId, TopicId};
+use std::collections::BTreeMap;
+
+/// A stretch of the log's time, named by its beginning, ms since 1970. Zero: before settings were heard.
+pub type BucketId = i64;
+
+/// The mark of a source that nobody reads any more.
+const RETIRED: Offset = Offset::MAX;
+
+/// What was registered within a bucket's time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bucket {
+    /// Its beginning.
+    pub id: BucketId,
+    /// Per source one past the largest offset registered in it.
+    pub tops: BTreeMap<SourceId, Offset>,
+}
+
+/// A partition's age. Equal in every replica that applied as much of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Age {
+    time_ms: i64,
+    settings: Option<Settings>,
+    marks: BTreeMap<SourceId, Offset>,
+    floors: BTreeMap<SourceId, Offset>,
+    /// Oldest first; the last one is being written.
+    buckets: Vec<Bucket>,
+}
+
+impl Default for Age {
+    fn default() -> Self {
+        Self {
+            time_ms: 0,
+            settings: None,
+            marks: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            buckets: vec![Bucket::default()],
+        }
+    }
+}
+
+impl Age {
+    /// A record with this append time is next. True when a new bucket begins with it.
+    pub fn advance(&mut self, append_ms: i64) -> bool {
+        self.time_ms = self.time_ms.max(append_ms);
+        let Some(settings) = self.settings else {
+            return false;
+        };
+        let span = i64::try_from(settings.span_ms).unwrap_or(i64::MAX);
+        let begins = self.time_ms - self.time_ms.rem_euclid(span);
+        if begins <= self.current() {
+            return false;
+        }
+        self.buckets.push(Bucket {
+            id: begins,
+            tops: BTreeMap::new(),
+        });
+        true
+    }
+
+    /// A winner came from there.
+    pub fn registered(&mut self, source: SourceId, offset: Offset) {
+        let bucket = self.buckets.last_mut().expect("one is being written");
+        raise(&mut bucket.tops, source, offset + 1);
+    }
+
+    /// Whether a record of that place was resolved once, and may be forgotten.
+    pub fn is_below_floor(&self, source: SourceId, offset: Offset) -> bool {
+        self.floors
+            .get(&source)
+            .is_some_and(|floor| offset < *floor)
+    }
+
+    /// From here on these settings decide.
+    pub fn settle(&mut self, settings: Settings) {
+        self.settings = Some(settings);
+    }
+
+    /// These sources are done up to there.
+    pub fn progressed(&mut self, marks: impl IntoIterator<Item = (SourceId, Offset)>) {
+        marks
+            .into_iter()
+            .for_each(|(source, mark)| raise(&mut self.marks, source, mark));
+    }
+
+    /// Nobody reads this topic any more.
+    pub fn retire(&mut self, topic: TopicId) {
+        let sources: Vec<SourceId> = (self.buckets.iter())
+            .flat_map(|bucket| bucket.tops.keys())
+            .chain(self.marks.keys())
+            .filter(|(id, _)| *id == topic)
+            .copied()
+            .collect();
+        self.progressed(sources.into_iter().map(|source| (source, RETIRED)));
+    }
+
+    /// What a replica that lacks the beginning of the log could not know. For one that has it all this says nothing new.
+    pub fn learn(&mut self, checkpoint: &Checkpoint) {
+        self.time_ms = self.time_ms.max(checkpoint.time_ms);
+        self.settings = self.settings.or(checkpoint.settings);
+        self.progressed(checkpoint.marks.iter().copied());
+        for (source, floor) in &checkpoint.floors {
+            raise(&mut self.floors, *source, *floor);
+        }
+    }
+
+    /// The buckets that are forgotten now, oldest first; they leave floors: their sources' marks, since below a mark everything was resolved.
+    /// The largest offset registered would not do: an event that was sent twice may have its second record behind it.
+    pub fn bury(&mut self) -> Vec<BucketId> {
+        let mut dead = Vec::new();
+        while self.oldest_is_dead() {
+            let bucket = self.buckets.remove(0);
+            for (source, top) in bucket.tops {
+                let floor = self.marks.get(&source).filter(|mark| **mark != RETIRED);
+                raise(
+                    &mut self.floors,
+                    source,
+                    top.max(floor.copied().unwrap_or_default()),
+                );
+            }
+            dead.push(bucket.id);
+        }
+        dead
+    }
+
+    fn oldest_is_dead(&self) -> bool {
+        let (Some(settings), [oldest, next, ..]) = (self.settings, self.buckets.as_slice()) else {
+            return false;
+        };
+        let horizon = i64::try_from(settings.horizon_ms).unwrap_or(i64::MAX);
+        let is_done = |(source, top): (&SourceId, &Offset)| {
+            self.marks.get(source).is_some_and(|mark| mark >= top)
+        };
+        self.time_ms >= next.id.saturating_add(horizon) && oldest.tops.iter().all(is_done)
+    }
+
+    /// The bucket that is being written.
+    pub fn current(&self) -> BucketId {
+        self.buckets.last().expect("one is being written").id
+    }
+
+    /// All that are remembered, oldest first.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// The log's running time, ms since 1970; zero before the first record.
+    pub fn time_ms(&self) -> i64 {
+        self.time_ms
+    }
+
+    /// What decides at present.
+    pub fn settings(&self) -> Option<Settings> {
+        self.settings
+    }
+
+    /// Sources with something registered beyond their mark, and what the mark must reach before it can be forgotten.
+    pub fn awaited(&self) -> Vec<(SourceId, Offset)> {
+        let mut tops = BTreeMap::new();
+        for bucket in &self.buckets {
+            for (source, top) in &bucket.tops {
+                raise(&mut tops, *source, *top);
+            }
+        }
+        tops.retain(|source, top| self.marks.get(source).is_none_or(|mark| mark < top));
+        tops.into_iter().collect()
+    }
+
+    /// The state before `base`, for those who cannot read it from the log.
+    pub fn checkpoint(&self, base: Offset, digest: (Offset, u64)) -> Checkpoint {
+        Checkpoint {
+            base,
+            time_ms: self.time_ms,
+            settings: self.settings,
+            marks: self.marks.iter().map(|(s, o)| (*s, *o)).collect(),
+            floors: self.floors.iter().map(|(s, o)| (*s, *o)).collect(),
+            digest,
+        }
+    }
+
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.checkpoint(0, (0, 0)).encode(out);
+        out.put_u32_le(u32::try_from(self.buckets.len()).expect("buckets are few"));
+        for bucket in &self.buckets {
+            out.put_i64_le(bucket.id);
+            let tops: Vec<_> = bucket.tops.iter().map(|(s, o)| (*s, *o)).collect();
+            put_offsets(out, &tops);
+        }
+    }
+
+    /// Takes what [`encode`](Self::encode) wrote from the front of `bytes`.
+    pub fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let checkpoint = Checkpoint::take(bytes)?;
+        let count = bytes.try_get_u32_le().ok()?;
+        let buckets = (0..count).map(|_| {
+            Some(Bucket {
+                id: bytes.try_get_i64_le().ok()?,
+                tops: take_offsets(bytes)?.into_iter().collect(),
+            })
+        });
+        let buckets: Vec<Bucket> = buckets.collect::<Option<_>>()?;
+        (!buckets.is_empty()).then(|| Self {
+            time_ms: checkpoint.time_ms,
+            settings: checkpoint.settings,
+            marks: checkpoint.marks.into_iter().collect(),
+            floors: checkpoint.floors.into_iter().collect(),
+            buckets,
+        })
+    }
+}
+
+fn raise(offsets: &mut BTreeMap<SourceId, Offset>, source: SourceId, offset: Offset) {
+    let known = offsets.entry(source).or_default();
+    *known = offset.max(*known);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        horizon_ms: 1200,
+        span_ms: 100,
+    };
+    const SOURCE: SourceId = (TopicId([7; 16]), 0);
+
+    fn settled() -> Age {
+        let mut age = Age::default();
+        age.settle(SETTINGS);
+        age
+    }
+
+    #[test]
+    fn buckets_are_cut_by_the_logs_running_time() {
+        let mut age = Age::default();
+        assert!(
+            !age.advance(5050),
+            "nothing is cut before settings are heard"
+        );
+        age.settle(SETTINGS);
+        assert!(age.advance(5060));
+        assert!(!age.advance(5010), "time never runs back");
+        assert!(age.advance(5100));
+        assert!(age.advance(9999));
+        let ids: Vec<_> = age.buckets().iter().map(|bucket| bucket.id).collect();
+        assert_eq!(ids, [0, 5000, 5100, 9900]);
+    }
+
+    #[test]
+    fn a_bucket_dies_by_time_and_marks_together_and_leaves_a_floor() {
+        let mut age = settled();
+        age.advance(1000);
+        age.registered(SOURCE, 41);
+        age.advance(1100);
+        age.advance(2299);
+        age.progressed([(SOURCE, 45)]);
+        assert_eq!(age.bury(), [0], "the horizon counts from a bucket's end");
+        age.advance(2300);
+        assert_eq!(age.bury(), [1000]);
+        assert!(age.is_below_floor(SOURCE, 44) && !age.is_below_floor(SOURCE, 45));
+        assert!(
+            !age.is_below_floor((SOURCE.0, 1), 0),
+            "another partition is another source"
+        );
+    }
+
+    #[test]
+    fn a_source_that_lags_holds_its_bucket_until_it_is_retired() {
+        let mut age = settled();
+        age.advance(1000);
+        age.registered(SOURCE, 41);
+        age.progressed([(SOURCE, 41)]);
+        age.advance(1100);
+        age.advance(9000);
+        assert_eq!((age.bury(), age.awaited()), (vec![0], vec![(SOURCE, 42)]));
+        age.retire(SOURCE.0);
+        assert_eq!((age.bury(), age.awaited()), (vec![1000], vec![]));
+        assert!(age.is_below_floor(SOURCE, 41) && !age.is_below_floor(SOURCE, 42));
+    }
+
+    #[test]
+    fn a_checkpoint_tells_nothing_new_to_who_knows_all() {
+        let mut age = settled();
+        age.advance(1000);
+        age.registered(SOURCE, 1);
+        age.progressed([(SOURCE, 2)]);
+        let checkpoint = age.checkpoint(5, (0, 0));
+        let before = age.clone();
+        age.learn(&checkpoint);
+        assert_eq!(age, before);
+        let mut bytes = Vec::new();
+        age.encode(&mut bytes);
+        assert_eq!(Age::take(&mut bytes.as_slice()), Some(before));
+        for cut in 0..bytes.len() {
+            assert_eq!(Age::take(&mut &bytes[..cut]), None);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What need not be done on the tail's own thread: syncing, asking for ends, records about the log itself, and suspicion.
+
+use crate::error::RegistryFailure;
+use crate::handle::Shared;
+use crate::log_topic::LogTopic;
+use crate::store::Store;
+use rtf_kafka::Cluster;
+use rtf_proto::control::{Control, Settings};
+use rtf_proto::{Offset, PartitionId};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The disk is made to keep what was committed, and the log's end is asked for, this often.
+const EVERY: Duration = Duration::from_secs(2);
+/// A sleeping thread looks this often whether it should stop.
+const STOP_POLL: Duration = Duration::from_millis(50);
+/// An idle partition gets a heartbeat after this, or after a quarter of a bucket.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+/// A checkpoint is due after this, or after half a bucket.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// The topic's settings are verified this often.
+const VERIFY_EVERY: Duration = Duration::from_secs(180);
+/// A log that grows and is not read for so long is a failure (RULE 17).
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// The keeper of one replica.
+pub struct Keeper {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    cluster: Cluster,
+    topic: LogTopic,
+    /// Whether a topic that is not as it must be stops the replica, or is only complained about.
+    strict: bool,
+    settings: Settings,
+    verified: Instant,
+    progress: Vec<Progress>,
+}
+
+/// What was seen of a partition at the last look that saw it move.
+#[derive(Clone, Copy)]
+struct Progress {
+    applied: Offset,
+    at: Instant,
+}
+
+impl Keeper {
+    pub fn new(
+        shared: Arc<Shared>,
+        store: Arc<Store>,
+        cluster: Cluster,
+        topic: LogTopic,
+        strict: bool,
+    ) -> Self {
+        let now = Instant::now();
+        let progress = Progress {
+            applied: 0,
+            at: now,
+        };
+        Self {
+            progress: vec![progress; shared.partitions as usize],
+            settings: topic.settings(),
+            verified: now,
+            shared,
+            store,
+            cluster,
+            topic,
+            strict,
+        }
+    }
+
+    /// Keeps house until told to stop. Blocking.
+    ///
+    /// # Errors
+    /// A log that was cut, stands still, or is not set up as it must be.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
+        while !stop.is_cancelled() {
+            self.sync();
+            for partition in 0..self.shared.partitions {
+                self.look(partition)?;
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+            }
+            self.verify()?;
+            self.measure();
+            let next = Instant::now() + EVERY;
+            while !stop.is_cancelled() && Instant::now() < next {
+                std::thread::sleep(STOP_POLL);
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self) {
+        let bytes = self.store.bytes();
+        self.shared.disk_bytes.store(bytes, Ordering::Relaxed);
+        metrics::gauge!("rtf_registry_disk_bytes").set(bytes as f64);
+        metrics::gauge!("rtf_registry_ids").set(self.shared.ids() as f64);
+    }
+
+    /// Syncs, then removes what neither memory nor the states on disk name any more.
+    fn sync(&self) {
+        let needed = self.shared.all().map(|(_, r)| r.read().oldest_needed());
+        let oldest = needed.min();
+        let synced = self.store.sync();
+        let removed =
+            synced.and_then(|()| oldest.map_or(Ok(Vec::new()), |id| self.store.remove_before(id)));
+        match removed {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => tracing::info!(
+                buckets = removed.len(),
+                "forgotten buckets are removed from disk"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "the registry's data could not be synced; it can be rebuilt from the log");
+            }
+        }
+    }
+
+    fn look(&mut self, partition: PartitionId) -> Result<(), RegistryFailure> {
+        let Ok((_, end)) = self.cluster.offsets(&self.shared.topic, partition) else {
+            return Ok(());
+        };
+        self.shared.heard_end(partition, end);
+        let applied = self.shared.applied(partition);
+        let labels = [
+            ("topic", self.shared.topic.clone()),
+            ("partition", partition.to_string()),
+        ];
+        metrics::gauge!("rtf_consumer_lag_records", &labels)
+            .set(end.saturating_sub(applied) as f64);
+        self.suspect(partition, applied, end)?;
+        if self.shared.is_ready() {
+            self.tend(partition, applied);
+        }
+        Ok(())
+    }
+
+    /// Is the log shorter than what was applied, or does nothing of it arrive?
+    fn suspect(
+        &mut self,
+        partition: PartitionId,
+        applied: Offset,
+        end: Offset,
+    ) -> Result<(), RegistryFailure> {
+        let progress = &mut self.progress[partition as usize];
+        let now = Instant::now();
+        if applied != progress.applied || applied == end {
+            *progress = Progress { applied, at: now };
+            return Ok(());
+        }
+        let stalled = now - progress.at;
+        if stalled < STALLED_AFTER {
+            return Ok(());
+        }
+        let topic = self.shared.topic.clone();
+        if end < applied {
+            return Err(RegistryFailure::Truncated {
+                topic,
+                partition,
+                offset: applied,
+                words: format!("it ends at {end}, but was applied further"),
+                path: self.shared.data.clone(),
+            });
+        }
+        Err(RegistryFailure::Stalled {
+            topic,
+            partition,
+            applied,
+            end,
+            stalled,
+        })
+    }
+
+    /// Appends what the log should say about itself and does not.
+    fn tend(&self, partition: PartitionId, applied: Offset) {
+        let remembered = self.shared.partition(partition).read();
+        let mut due = Vec::new();
+        if remembered.age.settings() != Some(self.settings) {
+            due.push(Control::Settings(self.settings));
+        }
+        let span = Duration::from_millis(self.settings.span_ms);
+        let checkpoint_every = CHECKPOINT_EVERY.min(span / 2);
+        // Replicas that start together do not all write it: each waits a little longer or shorter.
+        let patience = 1.0 + rand::random::<f64>() / 4.0;
+        if remembered
+            .checkpointed
+            .is_none_or(|at| at.elapsed() > checkpoint_every.mul_f64(patience))
+        {
+            let checkpoint = remembered
+                .age
+                .checkpoint(applied, remembered.digest.latest());
+            due.push(Control::Checkpoint(checkpoint));
+        }
+        let heartbeat_every = HEARTBEAT_EVERY.min(span / 4);
+        if due.is_empty() && remembered.touched.elapsed() > heartbeat_every.mul_f64(patience) {
+            due.push(Control::Heartbeat);
+        }
+        drop(remembered);
+        for control in due {
+            self.shared.writer.append_control(partition, control);
+        }
+    }
+
+    fn verify(&mut self) -> Result<(), RegistryFailure> {
+        if self.verified.elapsed() < VERIFY_EVERY {
+            return Ok(());
+        }
+        self.verified = Instant::now();
+        match self.topic.verify(&self.cluster, self.shared.log) {
+            // Kafka is away: that is noticed elsewhere.
+            Ok(()) | Err(RegistryFailure::Kafka(_)) => Ok(()),
+            Err(error) if self.strict => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "the join log's topic is not as it must be");
+                metrics::counter!("rtf_registry_topic_deviations_total").increment(1);
+                Ok(())
+            }
+        }
+    }
+}
