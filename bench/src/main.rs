@@ -1,6 +1,7 @@
 //! Our numbers beside the pass-through limit, in one run, on real Kafka and Redis.
 
 mod backlog;
+mod ids;
 mod latency;
 mod pass_through;
 mod process;
@@ -26,6 +27,8 @@ enum Command {
     Run(RunArgs),
     /// The pass-through limit alone, as a process of its own: both topics, through a Kafka topic, into Redis, with no join
     PassThrough(pass_through::Args),
+    /// What remembering ids costs, in a hot bucket and in sealed ones
+    Ids(ids::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
+        Command::Ids(args) => ids::run(&args),
     }
 }
 

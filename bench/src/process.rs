@@ -26,11 +26,20 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 
 /// The most memory it has had resident, MiB.
 pub fn peak_mib(pid: u32) -> Result<u64> {
+    memory_mib(pid, "VmHWM:")
+}
+
+/// What this process has resident, MiB.
+pub fn resident_mib() -> Result<u64> {
+    memory_mib(std::process::id(), "VmRSS:")
+}
+
+fn memory_mib(pid: u32, figure: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .context("no VmHWM in status")?;
+        .find_map(|line| line.strip_prefix(figure))
+        .with_context(|| format!("no {figure} in status"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kib / 1024)
 }

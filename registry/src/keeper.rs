@@ -1,9 +1,10 @@
 //! What need not be done on the tail's own thread: syncing, asking for ends, records about the log itself, and suspicion.
 
+use crate::age::BucketId;
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
 use crate::log_topic::LogTopic;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use rtf_kafka::Cluster;
 use rtf_proto::control::{Control, Settings};
 use rtf_proto::{Offset, PartitionId};
@@ -84,6 +85,7 @@ impl Keeper {
                 }
             }
             self.verify()?;
+            self.seal(stop);
             self.measure();
             let next = Instant::now() + EVERY;
             while !stop.is_cancelled() && Instant::now() < next {
@@ -117,6 +119,39 @@ impl Keeper {
                 tracing::warn!(%error, "the registry's data could not be synced; it can be rebuilt from the log");
             }
         }
+    }
+
+    /// Rewrites the buckets that no partition writes to any more, nor may write to again after a crash.
+    fn seal(&self, stop: &CancellationToken) {
+        let settled = self.shared.all().map(|(_, r)| r.read().settled_in()).min();
+        for id in settled.map_or(Vec::new(), |id| self.store.open_before(id)) {
+            let begun = Instant::now();
+            match self.seal_one(id, stop) {
+                Ok(None) => return,
+                Ok(Some(bytes)) => {
+                    tracing::info!(bucket = id, bytes, took = ?begun.elapsed(), "a bucket is sealed");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, bucket = id, "a bucket could not be sealed; it stays as it is");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Its bytes on disk; `None` when stopped before it was done.
+    fn seal_one(&self, id: BucketId, stop: &CancellationToken) -> Result<Option<u64>, StoreError> {
+        let sealed = self
+            .store
+            .seal(id, self.shared.partitions, || !stop.is_cancelled())?;
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
+        for (_, remembered) in self.shared.all() {
+            remembered.write().seal(id, sealed.clone());
+        }
+        self.store.close(id)?;
+        Ok(Some(sealed.disk_bytes()))
     }
 
     fn look(&mut self, partition: PartitionId) -> Result<(), RegistryFailure> {

@@ -22,6 +22,7 @@ mod age;
 mod apply;
 mod block;
 mod catch_up;
+mod database;
 mod digest;
 mod error;
 mod handle;
@@ -33,6 +34,7 @@ mod pending;
 mod recent;
 mod remembered;
 mod replica;
+mod sealed;
 mod service;
 mod store;
 mod tailer;
@@ -42,3 +44,12 @@ pub use error::RegistryFailure;
 pub use handle::RegistryHandle;
 pub use replica::{Options, Replica};
 pub use service::service;
+
+/// What a replica is made of, for those who measure it.
+#[doc(hidden)]
+pub mod parts {
+    pub use crate::apply::{Decision, Place, apply};
+    pub use crate::remembered::Remembered;
+    pub use crate::sealed::{Sealed, SealedEntry, Sealer, hash_of};
+    pub use crate::store::{State, Store, StoreError};
+}

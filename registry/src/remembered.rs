@@ -4,10 +4,12 @@ use crate::age::{Age, BucketId};
 use crate::apply::{Ids, Winner};
 use crate::digest::Digest;
 use crate::memory::Memory;
+use crate::sealed::{Sealed, hash_of};
 use crate::store::{Blocks, Loaded, PartitionCommit, State, Store, StoreError};
 use roaring::RoaringTreemap;
 use rtf_proto::control::{Checkpoint, Control};
-use rtf_proto::{Offset, PartitionId, RegistryBucket, SourceId};
+use rtf_proto::{Offset, Outcome, PartitionId, RegistryBucket, SourceId};
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -31,7 +33,15 @@ pub struct Remembered {
 
 struct Bucket {
     id: BucketId,
-    ids: Memory,
+    ids: Known,
+}
+
+/// The ids of a bucket.
+enum Known {
+    /// May still grow, or waits to be sealed.
+    Open(Memory),
+    /// Rewritten for good.
+    Sealed(Sealed),
 }
 
 impl Remembered {
@@ -43,10 +53,11 @@ impl Remembered {
         let Loaded { state, rejected } = store.load(partition)?;
         let buckets = (state.age.buckets().iter())
             .map(|bucket| {
-                Ok(Bucket {
-                    id: bucket.id,
-                    ids: Memory::load(partition, store.bucket(bucket.id)?)?,
-                })
+                let ids = match store.sealed(bucket.id) {
+                    Some(sealed) => Known::Sealed(sealed),
+                    None => Known::Open(Memory::load(partition, store.bucket(bucket.id)?)?),
+                };
+                Ok(Bucket { id: bucket.id, ids })
             })
             .collect::<Result<_, StoreError>>()?;
         let mut remembered = Self {
@@ -66,22 +77,27 @@ impl Remembered {
 
     /// Ids remembered.
     pub fn ids(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.ids.ids()).sum()
+        let ids = |bucket: &Bucket| bucket.ids.count(self.partition);
+        self.buckets.iter().map(ids).sum()
     }
 
     /// What each bucket holds, oldest first.
     pub fn report(&self) -> Vec<RegistryBucket> {
         let report = |bucket: &Bucket| RegistryBucket {
             begin_ms: bucket.id,
-            ids: bucket.ids.ids(),
-            sealed: false,
+            ids: bucket.ids.count(self.partition),
+            sealed: matches!(bucket.ids, Known::Sealed(_)),
         };
         self.buckets.iter().map(report).collect()
     }
 
     /// Whether the id is certainly not remembered; never touches the disk.
     pub fn is_absent(&self, id: &[u8]) -> bool {
-        self.buckets.iter().all(|bucket| bucket.ids.is_absent(id))
+        let hash = LazyCell::new(|| hash_of(id));
+        self.buckets.iter().all(|bucket| match &bucket.ids {
+            Known::Open(memory) => memory.is_absent(id),
+            Known::Sealed(sealed) => sealed.is_absent(self.partition, *hash),
+        })
     }
 
     /// Whether an event's record was accepted. It must have been applied.
@@ -106,7 +122,7 @@ impl Remembered {
     /// Begins the bucket that is now the current one.
     pub fn begin(&mut self, blocks: Blocks) {
         let id = self.age.current();
-        let ids = Memory::empty(self.partition, blocks);
+        let ids = Known::Open(Memory::empty(self.partition, blocks));
         self.buckets.push_back(Bucket { id, ids });
     }
 
@@ -134,7 +150,8 @@ impl Remembered {
             return 0;
         }
         let gone: Vec<Bucket> = self.buckets.drain(..dead.len().min(before)).collect();
-        gone.iter().map(|bucket| bucket.ids.ids()).sum()
+        let ids = |bucket: &Bucket| bucket.ids.count(self.partition);
+        gone.iter().map(ids).sum()
     }
 
     /// A record that did not win.
@@ -147,7 +164,7 @@ impl Remembered {
     /// What is not on disk as it is here.
     pub fn uncommitted(&self, next: Offset, anchor: Option<(Offset, u32)>) -> PartitionCommit<'_> {
         let blocks = self.buckets.iter().flat_map(|bucket| {
-            let blocks = bucket.ids.uncommitted();
+            let blocks = bucket.ids.open().into_iter().flat_map(Memory::uncommitted);
             blocks.map(|(number, entries)| (bucket.id, number, entries))
         });
         PartitionCommit {
@@ -169,8 +186,22 @@ impl Remembered {
         self.saved = self.buckets.iter().map(|bucket| bucket.id).collect();
         let current = self.buckets.len() - 1;
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
-            bucket.ids.committed(at < current);
+            if let Known::Open(memory) = &mut bucket.ids {
+                memory.committed(at < current);
+            }
         }
+    }
+
+    /// A bucket was rewritten; its table is not needed any more.
+    pub fn seal(&mut self, id: BucketId, sealed: Sealed) {
+        if let Some(bucket) = self.buckets.iter_mut().find(|bucket| bucket.id == id) {
+            bucket.ids = Known::Sealed(sealed);
+        }
+    }
+
+    /// The bucket that the state on disk was written into: those before it do not change any more.
+    pub fn settled_in(&self) -> BucketId {
+        self.saved.last().copied().unwrap_or(BucketId::MIN)
     }
 
     /// The oldest bucket that is needed, here or by the state on disk.
@@ -187,22 +218,58 @@ impl Remembered {
     }
 }
 
+impl Known {
+    fn count(&self, partition: PartitionId) -> u64 {
+        match self {
+            Self::Open(memory) => memory.ids(),
+            Self::Sealed(sealed) => sealed.ids(partition),
+        }
+    }
+
+    fn open(&self) -> Option<&Memory> {
+        match self {
+            Self::Open(memory) => Some(memory),
+            Self::Sealed(_) => None,
+        }
+    }
+}
+
+/// A chain of attempts is over long before its bucket is sealed, so its token is not kept.
+fn sealed_winner((offset, outcome): (Offset, Outcome)) -> Winner {
+    Winner {
+        offset,
+        token: None,
+        outcome,
+    }
+}
+
 impl Ids for Remembered {
     type Error = StoreError;
 
     fn find(&self, id: &[u8]) -> Result<Option<Winner>, StoreError> {
         // The newest first: most questions are about what has just happened.
+        let hash = LazyCell::new(|| hash_of(id));
         for bucket in self.buckets.iter().rev() {
-            if let Some(winner) = bucket.ids.find(id)? {
-                return Ok(Some(winner));
+            let found = match &bucket.ids {
+                Known::Open(memory) => memory.find(id)?,
+                Known::Sealed(sealed) => sealed.find(self.partition, *hash, id)?.map(sealed_winner),
+            };
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
     }
 
     fn insert(&mut self, id: &[u8], winner: Winner) {
-        let bucket = self.buckets.back_mut().expect("one is being written");
-        bucket.ids.insert(id, winner);
+        let Some(Bucket {
+            ids: Known::Open(memory),
+            ..
+        }) = self.buckets.back_mut()
+        else {
+            unreachable!("the newest bucket is being written")
+        };
+        memory.insert(id, winner);
     }
 
     fn is_too_old(&self, source: SourceId, offset: Offset) -> bool {

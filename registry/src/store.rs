@@ -1,8 +1,9 @@
-//! Blocks and states in sled: a view of the log that can be thrown away. The only file that says `sled`.
+//! Blocks and states in sled: a view of the log that can be thrown away.
 //!
 //! ```text
 //! <data>/log                    which log this is a view of
 //! <data>/view/bucket-<ms>/      a sled database per bucket: `b`,partition,block → block; `a`,partition → state
+//! <data>/view/sealed-<ms>/      a bucket that does not grow any more, rewritten: see [`crate::sealed`]
 //! <data>/view/rejected-<n>      offsets of partition n's events that did not win, 8 bytes each
 //! ```
 //!
@@ -11,7 +12,9 @@
 
 use crate::age::{Age, BucketId};
 use crate::block::{DamagedBlock, Entry};
+use crate::database;
 use crate::error::RegistryFailure;
+use crate::sealed::{Sealed, SealedEntry, Sealer};
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
@@ -20,7 +23,6 @@ use sled::IVec;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,7 @@ const LOCK_POLL: Duration = Duration::from_millis(20);
 const BLOCK: u8 = b'b';
 const STATE: u8 = b'a';
 const BUCKET_PREFIX: &str = "bucket-";
+const SEALED_PREFIX: &str = "sealed-";
 
 /// What sled could not do.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +173,7 @@ pub struct PartitionCommit<'a> {
 pub struct Store {
     data: PathBuf,
     buckets: Mutex<BTreeMap<BucketId, sled::Db>>,
+    sealed: Mutex<BTreeMap<BucketId, Sealed>>,
     /// Held for as long as the directory is ours.
     _lock: File,
 }
@@ -184,6 +188,7 @@ impl Store {
         let store = Self {
             data: data.into(),
             buckets: Mutex::default(),
+            sealed: Mutex::default(),
             _lock: lock,
         };
         match store.open_buckets() {
@@ -200,18 +205,99 @@ impl Store {
         self.view().join(format!("{BUCKET_PREFIX}{bucket}"))
     }
 
+    fn sealed_path(&self, bucket: BucketId) -> PathBuf {
+        self.view().join(format!("{SEALED_PREFIX}{bucket}"))
+    }
+
     fn open_buckets(&self) -> Result<(), StoreError> {
         fs::create_dir_all(self.view())?;
-        for entry in fs::read_dir(self.view())? {
-            let name = entry?.file_name();
-            let id = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(BUCKET_PREFIX));
-            if let Some(Ok(id)) = id.map(str::parse) {
-                self.bucket(id)?;
+        for id in self.found(SEALED_PREFIX)? {
+            let path = self.sealed_path(id);
+            if !Sealed::is_finished(&path) {
+                fs::remove_dir_all(path)?;
+                continue;
+            }
+            self.sealed.lock().insert(id, Sealed::open(&path)?);
+            // It was sealed, but its first form not removed any more.
+            if self.path_of(id).exists() {
+                fs::remove_dir_all(self.path_of(id))?;
             }
         }
+        for id in self.found(BUCKET_PREFIX)? {
+            self.bucket(id)?;
+        }
         Ok(())
+    }
+
+    fn found(&self, prefix: &str) -> Result<Vec<BucketId>, StoreError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.view())? {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            found.extend(id.and_then(|id| id.parse::<BucketId>().ok()));
+        }
+        Ok(found)
+    }
+
+    /// A bucket's sealed form, if it has one.
+    pub fn sealed(&self, id: BucketId) -> Option<Sealed> {
+        self.sealed.lock().get(&id).cloned()
+    }
+
+    /// Open buckets before this one, oldest first.
+    pub fn open_before(&self, id: BucketId) -> Vec<BucketId> {
+        self.buckets.lock().range(..id).map(|(id, _)| *id).collect()
+    }
+
+    /// Rewrites a bucket that does not grow any more. `None` when `go_on` said no; nothing has changed then. What reads the open form goes on
+    /// reading it until [`close`](Self::close).
+    ///
+    /// # Errors
+    /// A block that is damaged, or a disk that could not.
+    pub fn seal(
+        &self,
+        id: BucketId,
+        partitions: u32,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Option<Sealed>, StoreError> {
+        let path = self.sealed_path(id);
+        let blocks = self.bucket(id)?;
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        let mut sealer = Sealer::create(&path)?;
+        for partition in 0..partitions {
+            if !go_on() {
+                drop(sealer);
+                fs::remove_dir_all(&path)?;
+                return Ok(None);
+            }
+            let mut entries = Vec::new();
+            for block in blocks.all(partition) {
+                let block = crate::block::decode(&block?.1)?;
+                entries.extend(block.into_iter().map(|entry| SealedEntry {
+                    id: entry.id,
+                    offset: entry.winner.offset,
+                    outcome: entry.winner.outcome,
+                }));
+            }
+            sealer.partition(partition, entries)?;
+        }
+        sealer.finish()?;
+        let sealed = Sealed::open(&path)?;
+        self.sealed.lock().insert(id, sealed.clone());
+        Ok(Some(sealed))
+    }
+
+    /// Removes the open form of a sealed bucket. Nobody reads it any more.
+    ///
+    /// # Errors
+    /// The file system could not.
+    pub fn close(&self, id: BucketId) -> Result<(), StoreError> {
+        let db = self.buckets.lock().remove(&id);
+        // sled writes once more when its last handle goes.
+        drop(db);
+        Ok(fs::remove_dir_all(self.path_of(id))?)
     }
 
     /// Throws everything away, keeping it beside for whoever wants to know why, and begins anew.
@@ -220,6 +306,7 @@ impl Store {
     /// The directory cannot be moved or made.
     pub fn rebuild(self, words: &str) -> Result<Self, RegistryFailure> {
         self.buckets.lock().clear();
+        self.sealed.lock().clear();
         set_aside(&self.view(), words)?;
         self.open_buckets().map_err(|error| RegistryFailure::Data {
             path: self.data.clone(),
@@ -237,7 +324,8 @@ impl Store {
         if let Some(db) = buckets.get(&id) {
             return Ok(Blocks(db.clone()));
         }
-        let db = open_unlocked(&self.path_of(id)).map_err(StoreError::Unusable)?;
+        let config = sled::Config::new().cache_capacity(CACHE_BYTES);
+        let db = database::open(&self.path_of(id), config).map_err(StoreError::Unusable)?;
         buckets.insert(id, db.clone());
         Ok(Blocks(db))
     }
@@ -335,13 +423,11 @@ impl Store {
         buckets.into_iter().try_for_each(|id| self.sync_bucket(id))
     }
 
-    /// sled's `flush` alone is no fsync on Linux (its issues 1351, 1452).
     fn sync_bucket(&self, id: BucketId) -> Result<(), StoreError> {
         let Some(db) = self.buckets.lock().get(&id).cloned() else {
             return Ok(());
         };
-        db.flush()?;
-        Ok(File::open(self.path_of(id).join("db"))?.sync_data()?)
+        Ok(database::sync(&self.path_of(id), &db)?)
     }
 
     /// Removes the buckets before this one; nobody reads them any more.
@@ -349,14 +435,13 @@ impl Store {
     /// # Errors
     /// The file system could not.
     pub fn remove_before(&self, oldest: BucketId) -> Result<Vec<BucketId>, StoreError> {
-        let mut buckets = self.buckets.lock();
-        let kept = buckets.split_off(&oldest);
-        let dead = std::mem::replace(&mut *buckets, kept);
-        let mut removed = Vec::new();
-        for (id, db) in dead {
-            // sled writes once more when its last handle goes.
-            drop(db);
-            fs::remove_dir_all(self.path_of(id))?;
+        let mut removed = self.open_before(oldest);
+        removed.iter().try_for_each(|id| self.close(*id))?;
+        let kept = self.sealed.lock().split_off(&oldest);
+        let dead = std::mem::replace(&mut *self.sealed.lock(), kept);
+        for (id, sealed) in dead {
+            drop(sealed);
+            fs::remove_dir_all(self.sealed_path(id))?;
             removed.push(id);
         }
         Ok(removed)
@@ -369,35 +454,6 @@ impl Store {
             .values()
             .map(|db| db.size_on_disk().unwrap_or(0))
             .sum()
-    }
-}
-
-/// A database closed a moment ago, here or by a process just killed, may hold its lock a little longer.
-fn open_unlocked(bucket: &Path) -> Result<sled::Db, String> {
-    let deadline = Instant::now() + LOCK_WITHIN;
-    loop {
-        match open_db(bucket) {
-            Err(words) if is_locked(&words) && Instant::now() < deadline => {
-                std::thread::sleep(LOCK_POLL)
-            }
-            opened => return opened,
-        }
-    }
-}
-
-fn is_locked(words: &str) -> bool {
-    words.contains("could not acquire lock")
-}
-
-/// sled may panic on a file that a power cut tore: that is a broken database, not a broken program.
-fn open_db(bucket: &Path) -> Result<sled::Db, String> {
-    let config = sled::Config::new()
-        .path(bucket)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened.map_err(|e| e.to_string()),
-        Err(_) => Err("sled panicked while opening it".into()),
     }
 }
 

@@ -66,6 +66,13 @@ fn what_is_forgotten_is_not_joined_again() -> Result<()> {
         tally.accepted()
     );
 
+    let log = pipeline.process(ALL)?.log()?;
+    ensure!(log.contains("a bucket is sealed"), "no bucket was sealed");
+    ensure!(
+        log.contains("forgotten buckets are removed"),
+        "nothing was removed from disk"
+    );
+
     // Everything once more: recognised by its position, though no id is remembered.
     pipeline.stop(ALL)?;
     let reset = ["--reset-offsets", "--to-earliest", "--execute"];

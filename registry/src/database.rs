@@ -1,0 +1,48 @@
+//! Opening and syncing a sled database, with what has to be known about it (RULE 18).
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long to wait for a lock that is being given up.
+const LOCK_WITHIN: Duration = Duration::from_secs(3);
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// Opens the database at `path`. A database closed a moment ago may hold its lock a little longer.
+///
+/// # Errors
+/// Words that say why it is not usable.
+pub fn open(path: &Path, config: sled::Config) -> Result<sled::Db, String> {
+    let config = config.path(path).flush_every_ms(None);
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match open_once(&config) {
+            Err(words) if is_locked(&words) && Instant::now() < deadline => {
+                std::thread::sleep(LOCK_POLL);
+            }
+            opened => return opened.map_err(|words| format!("{}: {words}", path.display())),
+        }
+    }
+}
+
+fn is_locked(words: &str) -> bool {
+    words.contains("could not acquire lock")
+}
+
+/// sled may panic on a file that a power cut tore: that is a broken database, not a broken program.
+fn open_once(config: &sled::Config) -> Result<sled::Db, String> {
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(opened) => opened.map_err(|error| error.to_string()),
+        Err(_) => Err("sled panicked while opening it".into()),
+    }
+}
+
+/// Puts what was written onto the disk itself: sled's `flush` alone is no fsync on Linux (its issues 1351, 1452).
+///
+/// # Errors
+/// The disk could not.
+pub fn sync(path: &Path, db: &sled::Db) -> sled::Result<()> {
+    db.flush()?;
+    Ok(File::open(path.join("db"))?.sync_data()?)
+}
