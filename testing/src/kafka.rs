@@ -39,12 +39,17 @@ impl Kafka {
     /// Starts a broker and waits until it is ready. The very first time Kafka is fetched from Maven Central.
     pub fn start(options: &KafkaOptions) -> Result<Self> {
         // Before the broker's own time starts to count.
-        output(Command::new(script()).arg("jars"), "")?;
+        fetch_jars()?;
+        Self::start_node(|| Node::new(options))
+    }
+
+    /// Starts one node of a cluster, or the only one, and waits until it is ready. `node` is asked again if a port is taken.
+    pub(crate) fn start_node(mut node: impl FnMut() -> Result<Node>) -> Result<Self> {
         let folder = temp_folder("kafka")?;
         let log = folder.path().join("server.log");
         let (server, port) = Server::start("Kafka", READY_LINE, &log, || {
-            let port = free_port()?;
-            Ok((command(options, port, free_port()?, &folder), port))
+            let node = node()?;
+            Ok((node.command(&folder), node.port))
         })?;
         Ok(Self {
             server,
@@ -77,11 +82,7 @@ impl Kafka {
     /// Runs one of Kafka's own tools against this broker, for instance
     /// `org.apache.kafka.tools.GetOffsetShell`, and returns what it prints.
     pub fn tool(&self, class: &str, arguments: &[&str], input: &str) -> Result<String> {
-        let mut command = Command::new(script());
-        command
-            .args(["exec", class, "--bootstrap-server", &self.bootstrap()])
-            .args(arguments);
-        output(&mut command, input)
+        tool(&self.bootstrap(), class, arguments, input)
     }
 
     /// Kills it at once and waits until it is gone.
@@ -99,9 +100,68 @@ impl Kafka {
         self.server.restart()
     }
 
+    /// Starts it again like [`restart`](Self::restart), without waiting.
+    pub(crate) fn revive(&mut self) -> Result<()> {
+        self.server.revive()
+    }
+
+    /// Waits until it is ready.
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
+        self.server.wait_ready()
+    }
+
     /// Its process, to freeze it or to see its log and its id.
     pub fn process(&mut self) -> &mut Process {
         self.server.process()
+    }
+}
+
+/// What `tools/kafka` must know of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) port: u16,
+    pub(crate) controller_port: u16,
+    /// None: a cluster of its own.
+    pub(crate) cluster_id: Option<String>,
+    /// Java's options for the heap; none: the tool's own.
+    pub(crate) heap: Option<&'static str>,
+    /// Stronger than ours.
+    pub(crate) properties: Vec<(String, String)>,
+}
+
+impl Node {
+    /// A cluster of one, on ports that are free now.
+    fn new(options: &KafkaOptions) -> Result<Self> {
+        Ok(Self {
+            port: free_port()?,
+            controller_port: free_port()?,
+            cluster_id: None,
+            heap: None,
+            properties: options.properties.clone(),
+        })
+    }
+
+    fn command(&self, folder: &TempDir) -> Command {
+        let mut command = Command::new(script());
+        command
+            .args(["run", "--port", &self.port.to_string()])
+            .args(["--controller-port", &self.controller_port.to_string()])
+            .arg("--dir")
+            .arg(folder.path().join(self.port.to_string()));
+        if let Some(id) = &self.cluster_id {
+            command.args(["--cluster-id", id]);
+        }
+        if let Some(heap) = self.heap {
+            command.env("KAFKA_HEAP_OPTS", heap);
+        }
+        let ours = SESSION_PROPERTIES.iter();
+        let ours = ours.map(|(key, value)| format!("{key}={value}"));
+        let theirs = self.properties.iter();
+        let theirs = theirs.map(|(key, value)| format!("{key}={value}"));
+        for property in ours.chain(theirs) {
+            command.args(["-o", &property]);
+        }
+        command
     }
 }
 
@@ -109,24 +169,28 @@ fn script() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/kafka"))
 }
 
-fn command(options: &KafkaOptions, port: u16, controller_port: u16, folder: &TempDir) -> Command {
+/// Fetches Kafka from Maven Central, unless it is here.
+pub(crate) fn fetch_jars() -> Result<()> {
+    output(Command::new(script()).arg("jars"), "").map(drop)
+}
+
+/// An id for a new cluster.
+pub(crate) fn cluster_id() -> Result<String> {
+    output(Command::new(script()).arg("cluster-id"), "")
+}
+
+/// Runs one of Kafka's own tools, and returns what it prints.
+pub(crate) fn tool(
+    bootstrap: &str,
+    class: &str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String> {
     let mut command = Command::new(script());
     command
-        .args(["run", "--port", &port.to_string()])
-        .args(["--controller-port", &controller_port.to_string()])
-        .arg("--dir")
-        .arg(folder.path().join(port.to_string()));
-    let ours = SESSION_PROPERTIES
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"));
-    let theirs = options
-        .properties
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"));
-    for property in ours.chain(theirs) {
-        command.args(["-o", &property]);
-    }
-    command
+        .args(["exec", class, "--bootstrap-server", bootstrap])
+        .args(arguments);
+    output(&mut command, input)
 }
 
 /// What a command prints, given `input`; an error with its words if it fails.

@@ -21,7 +21,7 @@ use crate::{Process, free_port, free_role_port, http, rtf_binary, temp_folder, w
 const COMMAND_WITHIN: Duration = Duration::from_secs(120);
 /// A process that was asked to stop has so long.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
-/// Replicas of a role for which the configuration has an address.
+/// Replicas of a role for which the configuration has an address, unless the options say otherwise.
 const REPLICAS: u16 = 2;
 
 /// A role of the pipeline, each a command of `rtf`.
@@ -89,6 +89,8 @@ pub struct PipelineOptions {
     pub session_timeout: &'static str,
     /// Whether roles run apart.
     pub is_cluster: bool,
+    /// Registries for which the configuration has an address.
+    pub registries: u16,
     /// Further lines of TOML, tables of their own.
     pub more: String,
 }
@@ -103,6 +105,7 @@ impl PipelineOptions {
             horizon: "3d",
             session_timeout: "2s",
             is_cluster: false,
+            registries: REPLICAS,
             more: String::new(),
         }
     }
@@ -137,6 +140,8 @@ pub struct Pipeline {
     options: PipelineOptions,
     ports: BTreeMap<Role, Vec<u16>>,
     processes: BTreeMap<Instance, Process>,
+    /// What an instance alone is told.
+    flags: BTreeMap<Instance, Vec<String>>,
     folder: TempDir,
 }
 
@@ -147,6 +152,7 @@ impl Pipeline {
             options: options.clone(),
             ports: BTreeMap::new(),
             processes: BTreeMap::new(),
+            flags: BTreeMap::new(),
             folder: temp_folder("pipeline")?,
         };
         for role in Role::EACH {
@@ -155,7 +161,11 @@ impl Pipeline {
             } else {
                 free_role_port
             };
-            let ports = (0..REPLICAS).map(|_| port()).collect::<Result<_>>()?;
+            let replicas = match role {
+                Role::Registry => options.registries,
+                _ => REPLICAS,
+            };
+            let ports = (0..replicas).map(|_| port()).collect::<Result<_>>()?;
             pipeline.ports.insert(role, ports);
         }
         let config = pipeline.configuration(bootstrap, redis);
@@ -204,6 +214,12 @@ impl Pipeline {
         format!("http://127.0.0.1:{port}")
     }
 
+    /// Tells an instance something else than the configuration does, from its next start on.
+    pub fn set(&mut self, instance: Instance, key: &str, value: &str) {
+        let flags = self.flags.entry(instance).or_default();
+        flags.push(format!("--set={key}={value}"));
+    }
+
     /// Starts an instance and does not wait. Its log goes on in the same file.
     pub fn start(&mut self, instance: Instance) -> Result<()> {
         let Instance(role, replica) = instance;
@@ -217,6 +233,7 @@ impl Pipeline {
                 command.arg(format!("--set={role}.data={}", data.display()));
             }
         }
+        command.args(self.flags.get(&instance).into_iter().flatten());
         let log = self.folder.path().join(format!("{instance}.log"));
         let process = Process::spawn(&format!("rtf {instance}"), &command, &log)?;
         self.processes.insert(instance, process);

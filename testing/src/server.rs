@@ -66,12 +66,18 @@ impl Server {
 
     /// Starts it again by the same command, thus on the same ports and data.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        self.stop()?;
-        self.process = Process::spawn(self.name, &self.command, &self.log)?;
+        self.revive()?;
         self.wait_ready()
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    /// The same without waiting.
+    pub(crate) fn revive(&mut self) -> Result<()> {
+        self.stop()?;
+        self.process = Process::spawn(self.name, &self.command, &self.log)?;
+        Ok(())
+    }
+
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
         self.process
             .wait_for_log(self.ready_line, START_WITHIN)
             .with_context(|| format!("{} did not start", self.name))?;

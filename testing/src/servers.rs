@@ -12,6 +12,15 @@ use crate::{
 /// A group may lose a silent member after a second; Kafka's own least of six would make tests that kill slow.
 const SESSION_MIN: (&str, &str) = ("group.min.session.timeout.ms", "1000");
 
+/// Makes the two topics of a join, replicated as far as there are brokers.
+pub fn create_topics(bootstrap: &str, join: &Join, partitions: u32) -> Result<()> {
+    let cluster = Cluster::connect(&kafka_settings(bootstrap))?;
+    for topic in [join.foreign.topic, join.primary.topic] {
+        cluster.ensure_topic(topic, partitions, None, &[])?;
+    }
+    Ok(())
+}
+
 /// A broker and a Redis server.
 #[derive(Debug)]
 pub struct Servers {
@@ -36,11 +45,7 @@ impl Servers {
 
     /// Makes the two topics of a join.
     pub fn create_topics(&self, join: &Join, partitions: u32) -> Result<()> {
-        let cluster = Cluster::connect(&kafka_settings(&self.kafka.bootstrap()))?;
-        for topic in [join.foreign.topic, join.primary.topic] {
-            cluster.ensure_topic(topic, partitions, None, &[])?;
-        }
-        Ok(())
+        create_topics(&self.kafka.bootstrap(), join, partitions)
     }
 
     /// A pipeline on these servers.
