@@ -46,6 +46,8 @@ pub struct Shared {
     /// As last measured.
     pub disk_bytes: AtomicU64,
     ready: watch::Sender<bool>,
+    /// Kafka does not answer this replica.
+    cut_off: watch::Sender<bool>,
     stopping: AtomicBool,
     room: Semaphore,
     catch_ups: Arc<Semaphore>,
@@ -74,6 +76,7 @@ impl Shared {
             remembered: remembered.into_iter().map(RwLock::new).collect(),
             disk_bytes: AtomicU64::new(0),
             ready: watch::Sender::new(false),
+            cut_off: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
             room: Semaphore::new(MAX_PENDING),
             catch_ups: Arc::new(Semaphore::new(catch_up::AT_ONCE)),
@@ -101,6 +104,30 @@ impl Shared {
 
     pub fn watch_ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    pub fn set_cut_off(&self, is_cut_off: bool) {
+        let changed = self
+            .cut_off
+            .send_if_modified(|now| std::mem::replace(now, is_cut_off) != is_cut_off);
+        match (changed, is_cut_off) {
+            (true, true) => tracing::warn!(
+                topic = self.topic,
+                "Kafka does not answer: this replica sends its callers elsewhere"
+            ),
+            (true, false) => tracing::info!(topic = self.topic, "Kafka answers again"),
+            (false, _) => {}
+        }
+    }
+
+    /// An error while Kafka does not answer: what this replica knows grows old, and others may know more.
+    fn is_connected(&self) -> Result<(), RegistryError> {
+        if *self.cut_off.borrow() {
+            return Err(RegistryError::Unavailable(
+                "it is cut off from Kafka".into(),
+            ));
+        }
+        Ok(())
     }
 
     pub fn heard_end(&self, partition: PartitionId, end: Offset) {
@@ -162,7 +189,7 @@ impl RegistryHandle {
                 "it has not applied the log yet".into(),
             ));
         }
-        Ok(())
+        self.0.is_connected()
     }
 
     /// Looks ids up: nearly all absent ones in memory alone, the others where blocking is allowed if they are many.
@@ -297,6 +324,7 @@ impl Registry for RegistryHandle {
             let words = format!("partition {partition} of {}", self.0.partitions);
             return Err(RegistryError::Refused(format!("there is no {words}")));
         }
+        self.0.is_connected()?;
         if from > self.0.applied(partition) {
             // Not an error: a reader may be ahead of a replica that is still catching up.
             tracing::debug!(partition, from, "a reader is ahead of what is applied here");
@@ -333,7 +361,7 @@ impl Registry for RegistryHandle {
             log: self.0.log,
             partitions: self.0.partitions,
             incarnation: self.0.writer.incarnation().0,
-            ready: self.0.is_ready(),
+            ready: self.0.is_ready() && !*self.0.cut_off.borrow(),
             disk_bytes: self.0.disk_bytes.load(Ordering::Relaxed),
             served: served.collect(),
         })
@@ -375,10 +403,15 @@ impl Reader {
             match self.shared.recent.read(self.partition, self.cursor) {
                 Read::Batch(batch) => return Ok(batch),
                 Read::Behind(_) => self.catch_up().await?,
-                Read::Nothing => changed
-                    .changed()
-                    .await
-                    .map_err(|_| RegistryError::Unavailable("the replica stopped".into()))?,
+                Read::Nothing => {
+                    let stopped = |_| RegistryError::Unavailable("the replica stopped".into());
+                    let mut cut_off = self.shared.cut_off.subscribe();
+                    tokio::select! {
+                        more = changed.changed() => more.map_err(stopped)?,
+                        // A reader that waits for news finds them with another replica.
+                        _ = cut_off.wait_for(|is_cut_off| *is_cut_off) => self.shared.is_connected()?,
+                    }
+                }
             }
         }
     }

@@ -23,6 +23,16 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 /// The topic's settings are verified this often.
 const VERIFY_EVERY: Duration = Duration::from_secs(180);
+/// A broker that is well answers within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// After so many questions without an answer the rest can wait for the next round.
+const UNANSWERED_MAX: u32 = 3;
+/// Without any answer for so long a replica is cut off from Kafka.
+const CUT_OFF_AFTER: Duration = Duration::from_secs(8);
+/// A topic is not as it must be when so many looks in a row say so: a broker that has just started may not know it yet.
+const DEVIATIONS: u32 = 3;
+/// Between such looks.
+const DOUBT_EVERY: Duration = Duration::from_secs(5);
 /// A log that grows and is not read for so long is a failure (RULE 17).
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
@@ -35,7 +45,9 @@ pub struct Keeper {
     /// Whether a topic that is not as it must be stops the replica, or is only complained about.
     strict: bool,
     settings: Settings,
-    verified: Instant,
+    verify_at: Instant,
+    deviations: u32,
+    heard_at: Instant,
     progress: Vec<Progress>,
 }
 
@@ -62,7 +74,9 @@ impl Keeper {
         Self {
             progress: vec![progress; shared.partitions as usize],
             settings: topic.settings(),
-            verified: now,
+            verify_at: now + VERIFY_EVERY,
+            deviations: 0,
+            heard_at: now,
             shared,
             store,
             cluster,
@@ -78,12 +92,7 @@ impl Keeper {
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         while !stop.is_cancelled() {
             self.sync();
-            for partition in 0..self.shared.partitions {
-                self.look(partition)?;
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-            }
+            self.look_at_all(stop)?;
             self.verify()?;
             self.seal(stop);
             self.measure();
@@ -154,10 +163,32 @@ impl Keeper {
         Ok(Some(sealed.disk_bytes()))
     }
 
-    fn look(&mut self, partition: PartitionId) -> Result<(), RegistryFailure> {
-        let Ok((_, end)) = self.cluster.offsets(&self.shared.topic, partition) else {
-            return Ok(());
-        };
+    /// Asks Kafka about each partition. A replica that gets no answer at all says that it is cut off, so that its callers go elsewhere.
+    fn look_at_all(&mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
+        let mut unanswered = 0;
+        for partition in 0..self.shared.partitions {
+            if stop.is_cancelled() || unanswered >= UNANSWERED_MAX {
+                break;
+            }
+            match self
+                .cluster
+                .offsets_within(&self.shared.topic, partition, ANSWER_WITHIN)
+            {
+                Ok((_, end)) => {
+                    self.heard_at = Instant::now();
+                    self.shared.set_cut_off(false);
+                    self.look(partition, end)?;
+                }
+                Err(_) => unanswered += 1,
+            }
+        }
+        if self.heard_at.elapsed() > CUT_OFF_AFTER {
+            self.shared.set_cut_off(true);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, partition: PartitionId, end: Offset) -> Result<(), RegistryFailure> {
         self.shared.heard_end(partition, end);
         let applied = self.shared.applied(partition);
         let labels = [
@@ -240,19 +271,27 @@ impl Keeper {
     }
 
     fn verify(&mut self) -> Result<(), RegistryFailure> {
-        if self.verified.elapsed() < VERIFY_EVERY {
+        if Instant::now() < self.verify_at {
             return Ok(());
         }
-        self.verified = Instant::now();
-        match self.topic.verify(&self.cluster, self.shared.log) {
-            // Kafka is away: that is noticed elsewhere.
-            Ok(()) | Err(RegistryFailure::Kafka(_)) => Ok(()),
-            Err(error) if self.strict => Err(error),
-            Err(error) => {
-                tracing::error!(%error, "the join log's topic is not as it must be");
-                metrics::counter!("rtf_registry_topic_deviations_total").increment(1);
-                Ok(())
+        self.verify_at = Instant::now() + VERIFY_EVERY;
+        let error = match self.topic.verify(&self.cluster, self.shared.log) {
+            Ok(()) => {
+                self.deviations = 0;
+                return Ok(());
             }
+            // Kafka is away: that is noticed elsewhere.
+            Err(RegistryFailure::Kafka(_)) => return Ok(()),
+            Err(error) => error,
+        };
+        tracing::error!(%error, "the join log's topic is not as it must be");
+        metrics::counter!("rtf_registry_topic_deviations_total").increment(1);
+        self.deviations += 1;
+        if self.deviations < DEVIATIONS {
+            self.verify_at = Instant::now() + DOUBT_EVERY;
+        } else if self.strict {
+            return Err(error);
         }
+        Ok(())
     }
 }

@@ -1,36 +1,33 @@
 //! A bucket that does not grow any more: rewritten once, in hash order, with a filter beside it.
 //!
 //! ```text
-//! <dir>/db/      sled: partition, block → up to 128 ids in hash order
-//! <dir>/index    per partition: a binary-fuse filter and each block's first hash, which live in memory; written last
+//! <dir>/blocks   up to 128 ids in hash order each, partition by partition
+//! <dir>/index    per partition: a binary-fuse filter, each block's first hash and where it begins; lives in memory; written last
 //! ```
 //!
-//! Memory holds about 2.4 bytes an id: 18 bits of filter (Graf and Lemire, *Binary Fuse Filters*, 2022) and 8 bytes a block. An absent id is answered
+//! Memory holds about 2.5 bytes an id: 18 bits of filter (Graf and Lemire, *Binary Fuse Filters*, 2022) and 16 bytes a block. An absent id is answered
 //! by the filter, but for one in 65,536; a present one reads one block. Tokens are not kept: a chain of attempts is over long before.
+//! Why plain files: docs/adr/0007.
 
 use crate::block::DamagedBlock;
-use crate::database;
 use crate::store::StoreError;
 use bytes::{Buf, BufMut};
 use rtf_proto::{Offset, Outcome, PartitionId};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use xorf::{BinaryFuse16, Filter};
 
 /// Ids in a block.
 const BLOCK_IDS: usize = 128;
-/// Blocks in one batch: sled wants small ones (RULE 19).
-const BATCH_BLOCKS: usize = 64;
-/// Bytes sled may cache; the system caches the file.
-const CACHE_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"RTFSEAL1";
 const HEADER_BYTES: usize = 12;
 const CRC_BYTES: usize = 4;
 const INDEX: &str = "index";
-const DB: &str = "db";
+const BLOCKS: &str = "blocks";
 
 /// One id on its way into a sealed bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,12 +56,15 @@ struct Part {
     filter: Option<BinaryFuse16>,
     /// Each block's first hash, ascending.
     fences: Vec<u64>,
+    /// Where each block begins in the file, and where the last one ends.
+    starts: Vec<u64>,
 }
 
 /// Writes a sealed bucket; nothing of it counts until [`finish`](Self::finish).
 pub struct Sealer {
     dir: PathBuf,
-    db: sled::Db,
+    blocks: BufWriter<File>,
+    written: u64,
     parts: BTreeMap<PartitionId, Part>,
 }
 
@@ -77,7 +77,8 @@ impl Sealer {
         fs::create_dir_all(dir)?;
         Ok(Self {
             dir: dir.into(),
-            db: open_db(dir)?,
+            blocks: BufWriter::new(File::create(dir.join(BLOCKS))?),
+            written: 0,
             parts: BTreeMap::new(),
         })
     }
@@ -94,17 +95,14 @@ impl Sealer {
         let mut sorted: Vec<(u64, SealedEntry)> =
             entries.into_iter().map(|e| (hash_of(&e.id), e)).collect();
         sorted.sort_unstable_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
-        let mut fences = Vec::with_capacity(sorted.len().div_ceil(BLOCK_IDS));
-        let mut batch = (sled::Batch::default(), 0);
-        for (number, block) in (0u32..).zip(sorted.chunks(BLOCK_IDS)) {
+        let (mut fences, mut starts) = (Vec::new(), vec![self.written]);
+        for block in sorted.chunks(BLOCK_IDS) {
+            let bytes = encode(block);
+            self.blocks.write_all(&bytes)?;
+            self.written += bytes.len() as u64;
             fences.push(block[0].0);
-            batch.0.insert(&key(partition, number), encode(block));
-            batch.1 += 1;
-            if batch.1 == BATCH_BLOCKS {
-                self.db.apply_batch(std::mem::take(&mut batch).0)?;
-            }
+            starts.push(self.written);
         }
-        self.db.apply_batch(batch.0)?;
         let mut hashes: Vec<u64> = sorted.iter().map(|(hash, _)| *hash).collect();
         // Two ids may share a hash; the filter cannot be built with it twice.
         hashes.dedup();
@@ -112,6 +110,7 @@ impl Sealer {
             ids: sorted.len() as u64,
             filter: filter_of(&hashes)?,
             fences,
+            starts,
         };
         self.parts.insert(partition, part);
         Ok(())
@@ -122,19 +121,21 @@ impl Sealer {
     /// # Errors
     /// The disk could not.
     pub fn finish(self) -> Result<(), StoreError> {
-        database::sync(&self.dir.join(DB), &self.db)?;
+        whole(self.blocks)?.sync_all()?;
         let partial = self.dir.join("index.partial");
-        let mut file = io::BufWriter::new(File::create(&partial)?);
+        let mut file = BufWriter::new(File::create(&partial)?);
         file.write_all(&header(self.parts.len()))?;
         for (partition, part) in &self.parts {
             file.write_all(&part.encode(*partition))?;
         }
-        file.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
+        whole(file)?.sync_all()?;
         fs::rename(&partial, self.dir.join(INDEX))?;
         Ok(File::open(&self.dir)?.sync_all()?)
     }
+}
+
+fn whole(file: BufWriter<File>) -> io::Result<File> {
+    file.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 fn filter_of(hashes: &[u64]) -> Result<Option<BinaryFuse16>, StoreError> {
@@ -152,7 +153,8 @@ fn filter_of(hashes: &[u64]) -> Result<Option<BinaryFuse16>, StoreError> {
 pub struct Sealed(Arc<Inner>);
 
 struct Inner {
-    db: sled::Db,
+    blocks: File,
+    bytes: u64,
     /// By partition; a look-up asks every bucket, so it shall find its filter at once.
     parts: Vec<Option<Part>>,
 }
@@ -182,8 +184,18 @@ impl Sealed {
         if head != header(count) {
             return Err(damaged());
         }
+        let blocks = File::open(dir.join(BLOCKS))?;
+        let length = blocks.metadata()?.len();
+        if parts
+            .iter()
+            .flatten()
+            .any(|part: &Part| part.end() > length)
+        {
+            return Err(damaged());
+        }
         Ok(Self(Arc::new(Inner {
-            db: open_db(dir)?,
+            blocks,
+            bytes: length + bytes.len() as u64,
             parts,
         })))
     }
@@ -195,14 +207,14 @@ impl Sealed {
 
     /// Bytes of filters and fences.
     pub fn memory_bytes(&self) -> usize {
-        let bytes =
-            |part: &Part| part.fences.len() * 8 + part.filter.as_ref().map_or(0, Filter::len) * 2;
+        let filter = |part: &Part| part.filter.as_ref().map_or(0, Filter::len) * 2;
+        let bytes = |part: &Part| (part.fences.len() + part.starts.len()) * 8 + filter(part);
         self.0.parts.iter().flatten().map(bytes).sum()
     }
 
-    /// Bytes on disk, the index apart.
+    /// Bytes on disk.
     pub fn disk_bytes(&self) -> u64 {
-        self.0.db.size_on_disk().unwrap_or(0)
+        self.0.bytes
     }
 
     /// Whether the id with this hash is certainly not there; never touches the disk.
@@ -238,12 +250,9 @@ impl Sealed {
             .saturating_sub(1);
         let candidates = (first..).zip(&fences[first..]);
         for (number, _) in candidates.take_while(|(_, fence)| **fence <= hash) {
-            let number = u32::try_from(number).expect("blocks were counted in 32 bits");
-            let block = self.0.db.get(key(partition, number))?;
-            let block = block.ok_or(StoreError::Missing {
-                partition,
-                block: number,
-            })?;
+            let (begin, end) = (part.starts[number], part.starts[number + 1]);
+            let mut block = vec![0; (end - begin) as usize];
+            self.0.blocks.read_exact_at(&mut block, begin)?;
             if let Some(found) = search(&block, id)? {
                 return Ok(Some(found));
             }
@@ -261,13 +270,18 @@ fn header(parts: usize) -> [u8; HEADER_BYTES] {
 }
 
 impl Part {
+    fn end(&self) -> u64 {
+        self.starts.last().copied().unwrap_or_default()
+    }
+
     /// Partition, length, content, CRC.
     fn encode(&self, partition: PartitionId) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u32_le(partition);
         out.put_u64_le(self.ids);
         out.put_u32_le(self.fences.len() as u32);
-        self.fences.iter().for_each(|fence| out.put_u64_le(*fence));
+        let numbers = self.fences.iter().chain(&self.starts);
+        numbers.for_each(|number| out.put_u64_le(*number));
         let none: &[u16] = &[];
         let fingerprints = self
             .filter
@@ -291,14 +305,8 @@ impl Part {
         let partition = bytes.try_get_u32_le().ok()?;
         let ids = bytes.try_get_u64_le().ok()?;
         let count = bytes.try_get_u32_le().ok()? as usize;
-        let (fences, rest) = bytes.split_at_checked(count.checked_mul(8)?)?;
-        *bytes = rest;
-        let fences = fences
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|f| u64::from_le_bytes(*f))
-            .collect();
+        let fences = take_numbers(bytes, count)?;
+        let starts = take_numbers(bytes, count.checked_add(1)?)?;
         let count = bytes.try_get_u32_le().ok()? as usize;
         let filter = if count == 0 {
             None
@@ -311,9 +319,17 @@ impl Part {
             ids,
             filter,
             fences,
+            starts,
         };
         (crc32fast::hash(&whole[..covered]) == crc).then_some((partition, part))
     }
+}
+
+fn take_numbers(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
+    let (numbers, rest) = bytes.split_at_checked(count.checked_mul(8)?)?;
+    *bytes = rest;
+    let numbers = numbers.as_chunks::<8>().0.iter();
+    Some(numbers.map(|number| u64::from_le_bytes(*number)).collect())
 }
 
 fn take_filter(bytes: &mut &[u8], count: usize) -> Option<BinaryFuse16> {
@@ -328,13 +344,6 @@ fn take_filter(bytes: &mut &[u8], count: usize) -> Option<BinaryFuse16> {
     let prints = prints.as_chunks::<2>().0.iter();
     filter.fingerprints = prints.map(|print| u16::from_le_bytes(*print)).collect();
     Some(filter)
-}
-
-fn key(partition: PartitionId, block: u32) -> [u8; 8] {
-    let mut key = [0; 8];
-    key[..4].copy_from_slice(&partition.to_be_bytes());
-    key[4..].copy_from_slice(&block.to_be_bytes());
-    key
 }
 
 /// CRC-32, least offset, the length and the outcome all ids share or 0, then per id: its length unless shared, itself, its offset above the
@@ -423,13 +432,6 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-fn open_db(dir: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new()
-        .cache_capacity(CACHE_BYTES)
-        .mode(sled::Mode::LowSpace);
-    database::open(&dir.join(DB), config).map_err(StoreError::Unusable)
 }
 
 #[cfg(test)]
@@ -526,6 +528,23 @@ mod tests {
             assert_eq!(find(&sealed, 0, &id.id), Some(id.offset));
         }
         assert!(sealed.memory_bytes() < 3 * 50_000);
+    }
+
+    #[test]
+    fn a_cut_or_missing_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids: Vec<_> = (0..300u64).map(|n| entry(&n.to_le_bytes(), n)).collect();
+        drop(seal(dir.path(), &[ids]));
+        let blocks = File::options()
+            .write(true)
+            .open(dir.path().join(BLOCKS))
+            .unwrap();
+        blocks
+            .set_len(blocks.metadata().unwrap().len() - 1)
+            .unwrap();
+        assert!(Sealed::open(dir.path()).is_err());
+        fs::remove_file(dir.path().join(BLOCKS)).unwrap();
+        assert!(Sealed::open(dir.path()).is_err());
     }
 
     #[test]

@@ -154,11 +154,29 @@ impl Cluster {
         }
     }
 
-    /// The topic's settings, as the broker reports them.
+    /// The topic's settings, as the broker reports them. One of several brokers may not have heard of a topic made a moment ago: it is asked again.
     ///
     /// # Errors
     /// No answer.
     pub fn topic_config(&self, name: &str) -> Result<BTreeMap<String, String>, KafkaError> {
+        let deadline = Instant::now() + VISIBLE_WITHIN;
+        loop {
+            // rdkafka 0.39 gives an unknown topic as one without settings.
+            let config = self.described_config(name)?;
+            if !config.is_empty() {
+                return Ok(config);
+            }
+            if Instant::now() > deadline {
+                return Err(KafkaError::topic(
+                    name,
+                    "the broker does not tell its settings",
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn described_config(&self, name: &str) -> Result<BTreeMap<String, String>, KafkaError> {
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let wanted = [ResourceSpecifier::Topic(name)];
         let described = block_on(self.admin.describe_configs(&wanted, &options))
@@ -182,7 +200,20 @@ impl Cluster {
         topic: &str,
         partition: PartitionId,
     ) -> Result<(Offset, Offset), KafkaError> {
-        settings::watermarks(self.admin.inner(), topic, partition, TIMEOUT)
+        self.offsets_within(topic, partition, TIMEOUT)
+    }
+
+    /// As [`offsets`](Self::offsets), for who has to know soon whether there is an answer.
+    ///
+    /// # Errors
+    /// No answer within that time.
+    pub fn offsets_within(
+        &self,
+        topic: &str,
+        partition: PartitionId,
+        within: Duration,
+    ) -> Result<(Offset, Offset), KafkaError> {
+        settings::watermarks(self.admin.inner(), topic, partition, within)
     }
 
     /// A group's committed positions (the next offset to read), per partition of the topic.
