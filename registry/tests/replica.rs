@@ -228,3 +228,30 @@ async fn what_cannot_fit_is_told_and_the_rest_goes_on() {
     ));
     registry.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_kafka_does_not_answer_sends_its_callers_elsewhere() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 3).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let registry = start(&broker.settings(), data.path()).await;
+    let verdicts = registry.handle.register(vec![item("a", 1)]).await;
+    assert!(matches!(verdicts.unwrap()[0], Verdict::Registered(_)));
+    let mut reader = registry.handle.tail(0, 0).await.unwrap();
+    drop(broker);
+    let ended = async {
+        while let Some(batch) = reader.next().await {
+            if let Err(error) = batch {
+                return error;
+            }
+        }
+        panic!("a tail ends with its error")
+    };
+    let error = tokio::time::timeout(Duration::from_secs(40), ended).await;
+    assert!(error.unwrap().to_string().contains("cut off"));
+    let refused = registry.handle.register(vec![item("b", 2)]).await;
+    assert!(matches!(refused, Err(RegistryError::Unavailable(_))));
+    assert!(registry.handle.tail(0, 0).await.is_err());
+    assert!(!registry.handle.status().await.unwrap().ready);
+    registry.stop.cancel();
+}
