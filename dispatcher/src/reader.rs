@@ -27,6 +27,10 @@ const PAUSE_AFTER: Millis = 300;
 const LOOK_EVERY: Millis = 100;
 /// Between two records of progress in the log: what is older than both its horizon and these marks can be forgotten.
 const ANNOUNCE_EVERY: Millis = 10_000;
+/// Every so many records of progress all marks are stated again: one may have been lost on its way.
+const RESTATE_EVERY: u32 = 6;
+/// The group's coordinator answers within this, or is asked another time.
+const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// Joining the group takes no longer, unless something is wrong.
 const JOIN_WITHIN: Millis = 15_000;
 /// Between two tries to read again after the client failed.
@@ -54,6 +58,7 @@ pub(crate) struct Reader {
     looked_at: Millis,
     committed_at: Millis,
     announced_at: Millis,
+    announcements: u32,
     announced: BTreeMap<PartitionId, Offset>,
     committed: BTreeMap<PartitionId, Offset>,
 }
@@ -85,6 +90,7 @@ impl Reader {
             looked_at: 0,
             committed_at: 0,
             announced_at: 0,
+            announcements: 0,
             announced: BTreeMap::new(),
             committed: BTreeMap::new(),
             engine,
@@ -252,7 +258,7 @@ impl Reader {
         if u128::from(since_commit) >= self.options.commit_every.as_millis() {
             self.committed_at = self.now;
             self.commit(reader);
-            self.announce();
+            self.announce(reader);
             self.ask_for_membership(reader.events());
             self.meters.show(self.engine.shared());
         }
@@ -313,29 +319,57 @@ impl Reader {
     }
 
     /// The low-water marks go into the log as well as to the group: they say what may be forgotten.
-    fn announce(&mut self) {
-        if self.now < self.announced_at + ANNOUNCE_EVERY {
+    fn announce(&mut self, reader: &GroupReader<Member>) {
+        if self.now < self.announced_at + ANNOUNCE_EVERY || self.topic_id.is_zero() {
             return;
         }
         self.announced_at = self.now;
-        let positions = {
-            let core = self.engine.core();
-            core.positions(&core.assignment())
-        };
-        let moved: Vec<_> = positions
+        self.announcements += 1;
+        if self.announcements.is_multiple_of(RESTATE_EVERY) {
+            self.announced.clear();
+        }
+        let marks = self.marks(reader);
+        let moved: Vec<_> = marks
             .iter()
-            .filter(|(partition, position)| self.announced.get(partition) != Some(position))
-            .map(|(partition, position)| ((self.topic_id, *partition), *position))
+            .filter(|(partition, mark)| self.announced.get(partition) != Some(mark))
+            .map(|(partition, mark)| ((self.topic_id, *partition), *mark))
             .collect();
         if !moved.is_empty() {
-            self.announced = positions.into_iter().collect();
+            self.announced = marks;
             self.engine.announce(moved);
         }
+    }
+
+    /// Of a partition that had nothing to read since it was assigned, what the group has committed: an earlier member may have ended
+    /// before it announced that.
+    fn marks(&self, reader: &GroupReader<Member>) -> BTreeMap<PartitionId, Offset> {
+        let (assigned, positions) = {
+            let core = self.engine.core();
+            let assigned = core.assignment();
+            let positions = core.positions(&assigned);
+            (assigned, positions)
+        };
+        let mut marks: BTreeMap<_, _> = positions.into_iter().collect();
+        let silent: Vec<_> = (assigned.into_iter())
+            .filter(|partition| !marks.contains_key(partition))
+            .collect();
+        let ask: Vec<_> = (silent.iter().copied())
+            .filter(|partition| !self.announced.contains_key(partition))
+            .collect();
+        let known = silent
+            .iter()
+            .filter_map(|p| Some((*p, *self.announced.get(p)?)));
+        marks.extend(known);
+        if !ask.is_empty() {
+            marks.extend(reader.committed(&ask, ASK_WITHIN).unwrap_or_default());
+        }
+        marks
     }
 
     fn forget_membership(&mut self) {
         let partitions = self.engine.core().assignment();
         self.engine.on(Event::Gone(partitions));
+        self.announced.clear();
         self.filling.flights.clear();
         self.pauses = Pauses::default();
         self.no_room_since = None;

@@ -9,7 +9,7 @@
 //! No replica's clock and no event's time is asked (RULE 10): the time is the running maximum of the log's own append times.
 
 use bytes::{Buf, BufMut};
-use rtf_proto::control::{Checkpoint, Settings, put_offsets, take_offsets};
+use rtf_proto::control::{Checkpoint, Control, Settings, put_offsets, take_offsets};
 use rtf_proto::{Offset, SourceId, TopicId};
 use std::collections::BTreeMap;
 
@@ -104,6 +104,17 @@ impl Age {
             .copied()
             .collect();
         self.progressed(sources.into_iter().map(|source| (source, RETIRED)));
+    }
+
+    /// Takes in what the log says about itself.
+    pub fn control(&mut self, control: &Control) {
+        match control {
+            Control::Heartbeat => {}
+            Control::Settings(settings) => self.settle(*settings),
+            Control::Progress(marks) => self.progressed(marks.iter().copied()),
+            Control::Retire(topic) => self.retire(*topic),
+            Control::Checkpoint(checkpoint) => self.learn(checkpoint),
+        }
     }
 
     /// What a replica that lacks the beginning of the log could not know. For one that has it all this says nothing new.

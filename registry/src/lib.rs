@@ -40,6 +40,7 @@ mod store;
 mod tailer;
 mod writer;
 
+pub use age::{Age, BucketId};
 pub use error::RegistryFailure;
 pub use handle::RegistryHandle;
 pub use replica::{Options, Replica};

@@ -7,7 +7,7 @@ use crate::memory::Memory;
 use crate::sealed::{Sealed, hash_of};
 use crate::store::{Blocks, Loaded, PartitionCommit, State, Store, StoreError};
 use roaring::RoaringTreemap;
-use rtf_proto::control::{Checkpoint, Control};
+use rtf_proto::control::Control;
 use rtf_proto::{Offset, Outcome, PartitionId, RegistryBucket, SourceId};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
@@ -128,18 +128,10 @@ impl Remembered {
 
     /// Takes in what the log says about itself.
     pub fn control(&mut self, control: &Control) {
-        match control {
-            Control::Heartbeat => {}
-            Control::Settings(settings) => self.age.settle(*settings),
-            Control::Progress(marks) => self.age.progressed(marks.iter().copied()),
-            Control::Retire(topic) => self.age.retire(*topic),
-            Control::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
+        if matches!(control, Control::Checkpoint(_)) {
+            self.checkpointed = Some(Instant::now());
         }
-    }
-
-    fn checkpoint(&mut self, checkpoint: &Checkpoint) {
-        self.checkpointed = Some(Instant::now());
-        self.age.learn(checkpoint);
+        self.age.control(control);
     }
 
     /// Forgets what is old enough; says how many ids that were.

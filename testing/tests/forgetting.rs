@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Share, Tally};
-use rtf_testing::{Instance, Load, PipelineOptions, Progress, Role, Servers, http, wait_until};
+use rtf_testing::{
+    Instance, Load, Pipeline, PipelineOptions, Progress, Role, Servers, http, wait_until,
+};
 use std::time::Duration;
 
 const PAIRS: u64 = 3000;
@@ -99,17 +101,31 @@ fn what_is_forgotten_is_not_joined_again() -> Result<()> {
     );
     ensure!(checker.rows()? == rows, "rows have changed");
 
+    // The same events sent again, at new offsets, after their time: new events, each with a row of its own.
+    let again = Load::start(checker.settings(), CLICKS, clicks.events())?.finish()?;
+    progress.wait_rows(tally.joins + again.joins, DRAINED_WITHIN)?;
+    progress.wait_committed(DRAINED_WITHIN)?;
+    verified(&pipeline)?;
+    let rows = checker.rows()?;
+
     // A registry that starts from nothing forgets alike, and Redis is filled again from what the log still has.
     pipeline.kill9(ALL)?;
     pipeline.delete_registry_data(0)?;
     servers.redis.flushall()?;
     pipeline.start_ready(ALL, READY_WITHIN)?;
-    progress.wait_rows(tally.joins, DRAINED_WITHIN)?;
+    progress.wait_rows(tally.joins + again.joins, DRAINED_WITHIN)?;
     ensure!(checker.rows()? == rows, "other rows were filled in");
     wait_until("the rebuilt registry forgets as well", READY_WITHIN, || {
         let ids = metric(&url, "rtf_registry_ids", "").ok()?;
         (ids == 0.0).then_some(())
     })?;
+    Ok(())
+}
+
+/// The product's own proof knows what was forgotten.
+fn verified(pipeline: &Pipeline) -> Result<()> {
+    let verified = pipeline.rtf("verify", &["--json"])?;
+    ensure!(verified.code() == 0, "rtf verify: {}", verified.output);
     Ok(())
 }
 

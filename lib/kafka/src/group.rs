@@ -177,6 +177,33 @@ impl<H: GroupEvents> GroupReader<H> {
         commit(&self.consumer, &self.topic, positions, CommitMode::Sync)
     }
 
+    /// What the group has committed of these partitions, where it has committed anything.
+    ///
+    /// # Errors
+    /// No answer within that time.
+    pub fn committed(
+        &self,
+        partitions: &[PartitionId],
+        within: Duration,
+    ) -> Result<Vec<(PartitionId, Offset)>, KafkaError> {
+        let committed = self
+            .consumer
+            .committed_offsets(self.list(partitions), within)
+            .map_err(|e| KafkaError::topic(&self.topic, e))?;
+        let position =
+            |e: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match e.offset() {
+                NativeOffset::Offset(offset) => {
+                    Some((e.partition().unsigned_abs(), offset.unsigned_abs()))
+                }
+                _ => None,
+            };
+        Ok(committed
+            .elements()
+            .into_iter()
+            .filter_map(position)
+            .collect())
+    }
+
     /// The partition's first offset and its end (one past the last), asked of the broker.
     ///
     /// # Errors

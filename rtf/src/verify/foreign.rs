@@ -6,12 +6,14 @@ use anyhow::Context;
 use rtf_config::Config;
 use rtf_json::Extractor;
 use rtf_kafka::{Cluster, Settings};
-use rtf_proto::{Offset, PartitionId, Source};
+use rtf_proto::{Offset, PartitionId, Source, TopicId};
 use std::collections::HashMap;
 
 /// The foreign topic, read once.
 #[derive(Default)]
 pub struct Foreign {
+    /// Its topic.
+    pub topic_id: TopicId,
     /// Records in all.
     pub records: u64,
     /// Each event, by its id.
@@ -47,7 +49,10 @@ pub fn read(
     let extractor = Extractor::new(crate::options::foreign_fields(config))?;
     let positions: HashMap<_, _> = committed.iter().copied().collect();
     let name: std::sync::Arc<str> = topic.as_str().into();
-    let mut foreign = Foreign::default();
+    let mut foreign = Foreign {
+        topic_id,
+        ..Foreign::default()
+    };
     read_topic(
         cluster,
         settings,

@@ -28,6 +28,8 @@ pub struct Report {
     pub malformed: u64,
     /// Events not resolved yet, behind what the dispatcher has committed.
     pub waiting: u64,
+    /// Events whose outcome the log no longer has: it says that they had one.
+    pub forgotten: u64,
     /// Rows accepted and not yet in Redis.
     pub unpublished: u64,
     /// Rows in Redis.
@@ -66,7 +68,7 @@ impl Report {
     }
 
     fn outcomes(&mut self, log: &Log) {
-        for winner in log.winners.values() {
+        for winner in log.accepted() {
             match winner.outcome {
                 Outcome::Joined => self.joined += 1,
                 Outcome::Malformed => self.malformed += 1,
@@ -83,10 +85,12 @@ impl Report {
 
     fn unresolved(&mut self, foreign: &Foreign, log: &Log) {
         for (id, seen) in &foreign.events {
-            if log.winners.contains_key(id) {
+            if log.is_resolved(id) {
                 continue;
             }
-            if seen.committed {
+            if log.is_below_floor((foreign.topic_id, seen.partition), seen.offset) {
+                self.forgotten += 1;
+            } else if seen.committed {
                 self.lost += 1;
                 self.name(format!(
                     "lost: foreign partition {} offset {} was committed without an outcome",
@@ -104,23 +108,17 @@ impl Report {
             Outcome::Unjoinable(_) => emits_unmatched,
             Outcome::Malformed => false,
         };
-        let end_of_log = log
-            .winners
-            .values()
-            .fold(BTreeMap::new(), |mut ends, winner| {
-                let end = ends.entry(winner.partition).or_insert(winner.offset);
-                *end = winner.offset.max(*end);
-                ends
-            });
+        let end_of_log = log.accepted().fold(BTreeMap::new(), |mut ends, winner| {
+            let end = ends.entry(winner.partition).or_insert(winner.offset);
+            *end = winner.offset.max(*end);
+            ends
+        });
         let mut present = HashSet::with_capacity(rows.rows.len());
         for row in &rows.rows {
             let right = row
                 .id
-                .and_then(|id| log.winners.get(&id))
-                .is_some_and(|winner| {
-                    has_row(winner)
-                        && (winner.partition, winner.offset) == (row.partition, row.offset)
-                });
+                .and_then(|id| log.accepted_at(&id, (row.partition, row.offset)))
+                .is_some_and(has_row);
             // What was accepted after the log was read is not known here.
             let newer = end_of_log
                 .get(&row.partition)
@@ -133,7 +131,7 @@ impl Report {
                 ));
             }
         }
-        for winner in log.winners.values().filter(|winner| has_row(winner)) {
+        for winner in log.accepted().filter(|winner| has_row(winner)) {
             if present.contains(&(winner.partition, winner.offset)) {
                 continue;
             }
@@ -177,6 +175,13 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\n  malformed     {:>12}", self.malformed)?;
         writeln!(f, "  waiting       {:>12}", self.waiting)?;
+        if self.forgotten > 0 {
+            writeln!(
+                f,
+                "  forgotten     {:>12}   (resolved before the log begins)",
+                self.forgotten
+            )?;
+        }
         writeln!(
             f,
             "rows in Redis   {:>12}   (not there yet {}, trimmed {})",
@@ -222,6 +227,7 @@ mod tests {
             )
         };
         Foreign {
+            topic_id: rtf_proto::TopicId::default(),
             records: ids.len() as u64,
             events: ids.iter().map(seen).collect(),
         }
