@@ -24,6 +24,8 @@ const RETIRED: Offset = Offset::MAX;
 pub struct Bucket {
     /// Its beginning.
     pub id: BucketId,
+    /// Ids registered in it.
+    pub ids: u64,
     /// Per source one past the largest offset registered in it.
     pub tops: BTreeMap<SourceId, Offset>,
 }
@@ -65,6 +67,7 @@ impl Age {
         }
         self.buckets.push(Bucket {
             id: begins,
+            ids: 0,
             tops: BTreeMap::new(),
         });
         true
@@ -73,6 +76,7 @@ impl Age {
     /// A winner came from there.
     pub fn registered(&mut self, source: SourceId, offset: Offset) {
         let bucket = self.buckets.last_mut().expect("one is being written");
+        bucket.ids += 1;
         raise(&mut bucket.tops, source, offset + 1);
     }
 
@@ -207,6 +211,7 @@ impl Age {
         out.put_u32_le(u32::try_from(self.buckets.len()).expect("buckets are few"));
         for bucket in &self.buckets {
             out.put_i64_le(bucket.id);
+            out.put_u64_le(bucket.ids);
             let tops: Vec<_> = bucket.tops.iter().map(|(s, o)| (*s, *o)).collect();
             put_offsets(out, &tops);
         }
@@ -219,6 +224,7 @@ impl Age {
         let buckets = (0..count).map(|_| {
             Some(Bucket {
                 id: bytes.try_get_i64_le().ok()?,
+                ids: bytes.try_get_u64_le().ok()?,
                 tops: take_offsets(bytes)?.into_iter().collect(),
             })
         });

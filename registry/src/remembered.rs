@@ -57,6 +57,13 @@ impl Remembered {
                     Some(sealed) => Known::Sealed(sealed),
                     None => Known::Open(Memory::load(partition, store.bucket(bucket.id)?)?),
                 };
+                // More may be on disk than the state knows of, never less: else somebody removed it.
+                if ids.count(partition) < bucket.ids {
+                    return Err(StoreError::Incomplete {
+                        bucket: bucket.id,
+                        partition,
+                    });
+                }
                 Ok(Bucket { id: bucket.id, ids })
             })
             .collect::<Result<_, StoreError>>()?;

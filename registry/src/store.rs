@@ -45,6 +45,14 @@ pub enum StoreError {
     /// It gave something else than was written.
     #[error(transparent)]
     Damaged(#[from] DamagedBlock),
+    /// Ids that were there are not.
+    #[error("bucket {bucket} lacks ids of partition {partition}")]
+    Incomplete {
+        /// The bucket.
+        bucket: BucketId,
+        /// Partition of the log.
+        partition: PartitionId,
+    },
     /// The file system could not.
     #[error("the registry's data: {0}")]
     Io(#[from] io::Error),

@@ -168,6 +168,89 @@ fn a_torn_database_is_set_aside_and_begun_anew() {
 }
 
 #[test]
+fn a_bucket_that_was_removed_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut remembered, _) = open(folder.path());
+    remembered.control(&Control::Settings(Settings {
+        horizon_ms: 5000,
+        span_ms: 1000,
+    }));
+    assert!(take(&store, &mut remembered, 0, 10_000, b"a"));
+    assert!(take(&store, &mut remembered, 1, 11_000, b"b"));
+    commit(&store, &mut remembered, 2);
+    store.sync().unwrap();
+    drop((remembered, store));
+    fs::remove_dir_all(folder.path().join("view/bucket-10000")).unwrap();
+    let store = Store::open(folder.path(), "t", LOG).unwrap();
+    let missed = Remembered::load(0, &store).err().unwrap();
+    assert!(
+        matches!(missed, StoreError::Incomplete { bucket: 10_000, .. }),
+        "{missed}"
+    );
+}
+
+#[test]
+fn sealing_forgets_nothing_and_survives_being_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, mut remembered, _) = open(folder.path());
+    remembered.control(&Control::Settings(Settings {
+        horizon_ms: 500_000,
+        span_ms: 1000,
+    }));
+    let id = |n: u64| format!("id-{n}").into_bytes();
+    for n in 0..500 {
+        assert!(take(
+            &store,
+            &mut remembered,
+            n,
+            10_000 + n as i64 * 10,
+            &id(n)
+        ));
+    }
+    commit(&store, &mut remembered, 500);
+    let settled = remembered.settled_in();
+    let due = store.open_before(settled);
+    assert!(due.len() > 3 && !due.contains(&settled));
+    assert!(
+        store.seal(due[1], 1, || false).unwrap().is_none(),
+        "told to stop"
+    );
+    for (at, id) in due.iter().enumerate() {
+        let sealed = store.seal(*id, 1, || true).unwrap().unwrap();
+        match at {
+            // A crash before its first form was removed.
+            2 => {}
+            _ => {
+                remembered.seal(*id, sealed);
+                store.close(*id).unwrap();
+            }
+        }
+    }
+    // A crash while it was being written.
+    fs::create_dir(folder.path().join("view/sealed-99000")).unwrap();
+    for reopened in [false, true] {
+        for n in 0..500 {
+            assert_eq!(remembered.find(&id(n)).unwrap().unwrap().offset, n);
+            assert!(!remembered.is_absent(&id(n)));
+        }
+        assert!(remembered.find(b"another").unwrap().is_none());
+        assert_eq!(remembered.ids(), 500, "reopened: {reopened}");
+        if !reopened {
+            let (again, state);
+            drop((remembered, store));
+            (again, remembered, state) = open(folder.path());
+            assert_eq!(state.next, 500);
+            assert_eq!(
+                again.open_before(i64::MAX).len(),
+                1,
+                "all others are sealed"
+            );
+            store = again;
+        }
+    }
+}
+
+#[test]
 fn two_replicas_do_not_share_a_directory() {
     let folder = tempfile::tempdir().unwrap();
     let _first = Store::open(folder.path(), "t", LOG).unwrap();
