@@ -250,6 +250,7 @@ impl From<RegistryStatus> for pb::RegistryStatusResponse {
             partitions: status.partitions,
             incarnation: status.incarnation,
             ready: status.ready,
+            paused: status.paused,
             disk_bytes: status.disk_bytes,
             served: status.served.into_iter().map(served).collect(),
         }
@@ -281,6 +282,7 @@ impl TryFrom<pb::RegistryStatusResponse> for RegistryStatus {
             partitions: status.partitions,
             incarnation: status.incarnation,
             ready: status.ready,
+            paused: status.paused,
             disk_bytes: status.disk_bytes,
             served: status
                 .served

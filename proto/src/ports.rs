@@ -127,6 +127,8 @@ pub struct RegistryStatus {
     pub incarnation: u64,
     /// Whether its barrier came back.
     pub ready: bool,
+    /// Whether an operator made it refuse new registrations.
+    pub paused: bool,
     /// Bytes of its view of the log on disk.
     pub disk_bytes: u64,
     /// One entry per partition it serves.

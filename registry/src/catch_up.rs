@@ -126,6 +126,7 @@ fn accepted(shared: &Shared, record: &Record<'_>) -> Result<Option<Accepted>, Re
             Content::Barrier | Content::Control(_) => return Ok(None),
         },
         Err(DecodeError::Foreign) => return Ok(None),
+        Err(_) if shared.skips(record.partition(), record.offset()) => return Ok(None),
         Err(error) => return Err(broken(&error)),
     };
     let remembered = shared.partition(record.partition()).read();

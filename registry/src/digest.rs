@@ -58,6 +58,17 @@ impl Digest {
         self.marks.back().copied().unwrap_or_default()
     }
 
+    /// One past the last record reached, and the sum of now. While a record is being applied the sum may lack its winner.
+    pub fn now(&self) -> (Offset, u64) {
+        (self.next, self.sum)
+    }
+
+    /// The newest marks, oldest first.
+    pub fn newest(&self, count: usize) -> impl Iterator<Item = (Offset, u64)> {
+        let skipped = self.marks.len().saturating_sub(count);
+        self.marks.iter().skip(skipped).copied()
+    }
+
     /// What this replica had at that offset; `None` when it does not know.
     pub fn at(&self, offset: Offset) -> Option<u64> {
         let at = self.marks.binary_search_by_key(&offset, |(at, _)| *at);
@@ -116,6 +127,10 @@ mod tests {
         assert_eq!(other.at(2048), Some(one.latest().1));
         assert_eq!(other.at(2049), None);
         other.add(b"x", &winner(7));
+        assert_eq!(
+            other.newest(2).map(|(at, _)| at).collect::<Vec<_>>(),
+            [3072, 4096]
+        );
         assert_ne!(one.sum(), other.sum());
         let mut resumed = Digest::resume(3000, one.sum());
         run(&mut resumed, 3000..5000);

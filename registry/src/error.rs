@@ -73,7 +73,10 @@ pub enum RegistryFailure {
         path: PathBuf,
     },
     /// A record of ours cannot be applied; every replica stops here alike.
-    #[error("join log `{topic}` partition {partition} offset {offset}: {source}")]
+    #[error(
+        "join log `{topic}` partition {partition} offset {offset}: {source}. Every replica stops here alike. A newer program may know the record; \
+         if it is damaged for good, start all replicas with [registry].skip_records = [\"{partition}/{offset}\"]: what it decided is lost then"
+    )]
     Poison {
         /// The log's topic.
         topic: String,

@@ -2,6 +2,7 @@
 
 use crate::apply::{Ids, Winner};
 use crate::catch_up;
+use crate::operator::Collected;
 use crate::pending::Batch;
 use crate::recent::{Read, Recent};
 use crate::remembered::Remembered;
@@ -9,7 +10,7 @@ use crate::store::StoreError;
 use crate::writer::Writer;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rtf_kafka::Settings;
 use rtf_proto::control::Control;
 use rtf_proto::partitioner::partition_of;
@@ -17,11 +18,12 @@ use rtf_proto::{
     AcceptedBatch, AcceptedStream, LogId, LookupItem, Offset, PartitionId, Registration, Registry,
     RegistryError, RegistryPartition, RegistryStatus, Resolved, SourceId, Verdict,
 };
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Appends that may wait for their record at once; beyond it calls are shed before anything is appended.
 const MAX_PENDING: usize = 65_536;
@@ -31,6 +33,9 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 const HITS_INLINE: usize = 16;
 /// Batches a catch-up may be ahead of its reader.
 const CATCH_UP_BATCHES: usize = 4;
+
+/// Why a paused replica registers nothing.
+pub const PAUSED: &str = "paused by an operator";
 
 /// The state the halves of a replica share.
 pub struct Shared {
@@ -45,10 +50,15 @@ pub struct Shared {
     ends: Vec<AtomicU64>,
     /// As last measured.
     pub disk_bytes: AtomicU64,
+    /// Broken records that are passed over, as the configuration says.
+    pub skip: BTreeSet<(PartitionId, Offset)>,
+    /// Who waits for the next removal of what is forgotten.
+    pub collecting: Mutex<Vec<oneshot::Sender<Collected>>>,
     ready: watch::Sender<bool>,
     /// Kafka does not answer this replica.
     cut_off: watch::Sender<bool>,
     stopping: AtomicBool,
+    paused: AtomicBool,
     room: Semaphore,
     catch_ups: Arc<Semaphore>,
 }
@@ -75,9 +85,12 @@ impl Shared {
             ends: remembered.iter().map(|_| AtomicU64::new(0)).collect(),
             remembered: remembered.into_iter().map(RwLock::new).collect(),
             disk_bytes: AtomicU64::new(0),
+            skip: BTreeSet::new(),
+            collecting: Mutex::default(),
             ready: watch::Sender::new(false),
             cut_off: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             room: Semaphore::new(MAX_PENDING),
             catch_ups: Arc::new(Semaphore::new(catch_up::AT_ONCE)),
         }
@@ -137,6 +150,26 @@ impl Shared {
     /// Takes no new work from now on.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a record may be passed over if it is broken.
+    pub fn skips(&self, partition: PartitionId, offset: Offset) -> bool {
+        self.skip.contains(&(partition, offset))
+    }
+
+    /// Refuses new registrations, or takes them again; says how it was before.
+    pub fn set_paused(&self, paused: bool) -> bool {
+        self.paused.swap(paused, Ordering::SeqCst)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// Registrations that were let in and are not over: neither answered, nor known to be in the log or not.
+    pub fn under_way(&self) -> u64 {
+        let calls = MAX_PENDING - self.room.available_permits();
+        calls.max(self.writer.events_under_way()) as u64
     }
 
     pub fn ids(&self) -> u64 {
@@ -260,6 +293,10 @@ impl Registry for RegistryHandle {
             .room
             .try_acquire_many(permits)
             .map_err(|_| RegistryError::Busy)?;
+        // Asked after room was taken: who drains sees every call that still found it open.
+        if self.0.is_paused() {
+            return Err(RegistryError::Unavailable(PAUSED.into()));
+        }
         let known = self
             .find_all(items.iter().map(|item| item.id.bytes().clone()).collect())
             .await?;
@@ -362,6 +399,7 @@ impl Registry for RegistryHandle {
             partitions: self.0.partitions,
             incarnation: self.0.writer.incarnation().0,
             ready: self.0.is_ready() && !*self.0.cut_off.borrow(),
+            paused: self.0.is_paused(),
             disk_bytes: self.0.disk_bytes.load(Ordering::Relaxed),
             served: served.collect(),
         })

@@ -4,6 +4,7 @@ use crate::age::BucketId;
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
 use crate::log_topic::LogTopic;
+use crate::operator::collected;
 use crate::store::{Store, StoreError};
 use rtf_kafka::Cluster;
 use rtf_proto::control::{Control, Settings};
@@ -113,11 +114,14 @@ impl Keeper {
 
     /// Syncs, then removes what neither memory nor the states on disk name any more.
     fn sync(&self) {
+        // Taken before: who asks from now on gets what the next step removes.
+        let asked = std::mem::take(&mut *self.shared.collecting.lock());
         let needed = self.shared.all().map(|(_, r)| r.read().oldest_needed());
         let oldest = needed.min();
         let synced = self.store.sync();
         let removed =
             synced.and_then(|()| oldest.map_or(Ok(Vec::new()), |id| self.store.remove_before(id)));
+        collected(asked, &removed, self.store.bytes());
         match removed {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => tracing::info!(

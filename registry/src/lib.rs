@@ -30,7 +30,9 @@ mod keeper;
 mod leadership;
 mod log_topic;
 mod memory;
+mod operator;
 mod pending;
+mod rebuild;
 mod recent;
 mod remembered;
 mod replica;
@@ -42,7 +44,9 @@ mod writer;
 
 pub use age::{Age, BucketId};
 pub use error::RegistryFailure;
-pub use handle::RegistryHandle;
+pub use handle::{PAUSED, RegistryHandle};
+pub use operator::{Collected, PartitionDigest, Standing};
+pub use rebuild::{Extent, Rebuild, accept_loss};
 pub use replica::{Options, Replica};
 pub use service::service;
 

@@ -107,6 +107,14 @@ impl Pending {
         slot
     }
 
+    /// How many registrations there are.
+    pub fn events(&self) -> usize {
+        let slots = self.slots.iter().flatten();
+        slots
+            .filter(|slot| matches!(slot, Slot::Event { .. }))
+            .count()
+    }
+
     /// Takes all of them.
     pub fn drain(&mut self) -> Vec<Slot> {
         self.first += self.slots.len() as u64;

@@ -90,11 +90,7 @@ impl Remembered {
 
     /// What each bucket holds, oldest first.
     pub fn report(&self) -> Vec<RegistryBucket> {
-        let report = |bucket: &Bucket| RegistryBucket {
-            begin_ms: bucket.id,
-            ids: bucket.ids.count(self.partition),
-            sealed: matches!(bucket.ids, Known::Sealed(_)),
-        };
+        let report = |bucket: &Bucket| bucket.report(self.partition);
         self.buckets.iter().map(report).collect()
     }
 
@@ -105,6 +101,15 @@ impl Remembered {
             Known::Open(memory) => memory.is_absent(id),
             Known::Sealed(sealed) => sealed.is_absent(self.partition, *hash),
         })
+    }
+
+    /// The bucket an id stands in, with who won it.
+    ///
+    /// # Errors
+    /// A block that cannot be read.
+    pub fn standing(&self, id: &[u8]) -> Result<Option<(RegistryBucket, Winner)>, StoreError> {
+        let found = self.find_in(id)?;
+        Ok(found.map(|(bucket, winner)| (bucket.report(self.partition), winner)))
     }
 
     /// Whether an event's record was accepted. It must have been applied.
@@ -211,9 +216,34 @@ impl Remembered {
             .map_or(saved, |bucket| bucket.id.min(saved))
     }
 
+    fn find_in(&self, id: &[u8]) -> Result<Option<(&Bucket, Winner)>, StoreError> {
+        // The newest first: most questions are about what has just happened.
+        let hash = LazyCell::new(|| hash_of(id));
+        for bucket in self.buckets.iter().rev() {
+            let found = match &bucket.ids {
+                Known::Open(memory) => memory.find(id)?,
+                Known::Sealed(sealed) => sealed.find(self.partition, *hash, id)?.map(sealed_winner),
+            };
+            if let Some(winner) = found {
+                return Ok(Some((bucket, winner)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether a place is below its source's floor.
     pub fn is_below_floor(&self, source: SourceId, offset: Offset) -> bool {
         self.age.is_below_floor(source, offset)
+    }
+}
+
+impl Bucket {
+    fn report(&self, partition: PartitionId) -> RegistryBucket {
+        RegistryBucket {
+            begin_ms: self.id,
+            ids: self.ids.count(partition),
+            sealed: matches!(self.ids, Known::Sealed(_)),
+        }
     }
 }
 
@@ -246,18 +276,7 @@ impl Ids for Remembered {
     type Error = StoreError;
 
     fn find(&self, id: &[u8]) -> Result<Option<Winner>, StoreError> {
-        // The newest first: most questions are about what has just happened.
-        let hash = LazyCell::new(|| hash_of(id));
-        for bucket in self.buckets.iter().rev() {
-            let found = match &bucket.ids {
-                Known::Open(memory) => memory.find(id)?,
-                Known::Sealed(sealed) => sealed.find(self.partition, *hash, id)?.map(sealed_winner),
-            };
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
+        Ok(self.find_in(id)?.map(|(_, winner)| winner))
     }
 
     fn insert(&mut self, id: &[u8], winner: Winner) {

@@ -10,7 +10,9 @@ use crate::store::{State, Store, StoreError};
 use crate::tailer::Tailer;
 use crate::writer::{Unknown, Writer};
 use rtf_kafka::{AppenderOptions, Cluster, KafkaError, Settings};
+use rtf_proto::{Offset, PartitionId};
 use rtf_service::thread::{ThreadError, spawn};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub struct Options {
     pub horizon: Duration,
     /// Where the view of the log is kept.
     pub data: PathBuf,
+    /// Broken records that are passed over instead of stopping at them: the same in all replicas.
+    pub skip: BTreeSet<(PartitionId, Offset)>,
     /// Whether a topic whose settings are changed while running stops the replica; else it is only complained about.
     pub strict: bool,
 }
@@ -70,7 +74,7 @@ impl Replica {
         let (store, remembered, states) = load(options, info.id)?;
         let (writer, unknown) = writer(options, settings, info.id)?;
         let recent = Recent::new(states.iter().map(|state| state.next));
-        let shared = Arc::new(Shared::new(
+        let mut shared = Shared::new(
             settings.clone(),
             options.topic.clone(),
             info.id,
@@ -78,7 +82,9 @@ impl Replica {
             writer,
             recent,
             remembered,
-        ));
+        );
+        shared.skip.clone_from(&options.skip);
+        let shared = Arc::new(shared);
         let store = Arc::new(store);
         let tailer = Tailer::open(shared.clone(), store.clone(), states)?;
         let keeper = Keeper::new(shared.clone(), store, cluster, topic, options.strict);

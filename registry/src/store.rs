@@ -479,7 +479,7 @@ fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> 
                     .into(),
             )
         })?;
-    let ours = format!("{log} {topic}\n");
+    let ours = name_of(log, topic);
     match name(data, &ours) {
         Ok(None) => Ok(lock),
         Ok(Some(found)) => Err(RegistryFailure::OtherLog {
@@ -493,7 +493,7 @@ fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> 
 }
 
 /// The lock, unless another process keeps it. One that was just killed may hold it a little longer.
-fn lock(data: &Path) -> io::Result<Option<File>> {
+pub fn lock(data: &Path) -> io::Result<Option<File>> {
     fs::create_dir_all(data)?;
     let file = File::create(data.join("lock"))?;
     let deadline = Instant::now() + LOCK_WITHIN;
@@ -507,6 +507,11 @@ fn lock(data: &Path) -> io::Result<Option<File>> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
+}
+
+/// What a directory's file `log` says.
+pub fn name_of(log: LogId, topic: &str) -> String {
+    format!("{log} {topic}\n")
 }
 
 /// Writes our name unless there is one; returns another's.

@@ -294,6 +294,9 @@ impl<'a> Applying<'a> {
             Err(DecodeError::Foreign) => {
                 metrics::counter!("rtf_registry_foreign_records_total").increment(1)
             }
+            Err(source) if self.shared.skips(self.partition.place.partition, offset) => {
+                self.skip(offset, &source);
+            }
             Err(source) => {
                 let (topic, partition) =
                     (self.shared.topic.clone(), self.partition.place.partition);
@@ -314,6 +317,16 @@ impl<'a> Applying<'a> {
         self.partition.dirty = true;
         self.partition.moved = true;
         Ok(())
+    }
+
+    /// An operator gave this record up.
+    fn skip(&self, offset: Offset, error: &DecodeError) {
+        let partition = self.partition.place.partition;
+        tracing::warn!(
+            topic = self.shared.topic, partition, offset, %error,
+            "a broken record of ours is skipped, as [registry].skip_records says; what it decided is lost, and all replicas must skip it"
+        );
+        metrics::counter!("rtf_registry_skipped_records_total").increment(1);
     }
 
     fn remembered(&self) -> &'a RwLock<Remembered> {

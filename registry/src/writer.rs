@@ -265,6 +265,13 @@ impl Writer {
         }
     }
 
+    /// Registrations that were appended and have not come back.
+    pub fn events_under_way(&self) -> usize {
+        let life = self.life.read().clone();
+        let pending = life.pending.lock();
+        pending.events()
+    }
+
     /// Waits until nothing is under way, at the most for `timeout`. Blocking.
     pub fn flush(&self, timeout: Duration) {
         let life = self.life.read().clone();

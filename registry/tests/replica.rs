@@ -26,6 +26,7 @@ async fn start(settings: &Settings, data: &Path) -> Running {
         replication: None,
         horizon: Duration::from_secs(3600),
         data: data.into(),
+        skip: Default::default(),
         strict: true,
     };
     let settings = settings.clone();

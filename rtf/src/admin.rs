@@ -1,17 +1,23 @@
 //! What every role says of itself: locally, over gRPC, and all of them together for the page.
 
+mod control;
+mod service;
+mod token;
+
+pub use control::RegistryControl;
+pub use service::AdminService;
+pub use token::Token;
+
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rtf_proto::pb;
 use rtf_proto::pb::admin_client::AdminClient;
-use rtf_proto::pb::admin_server::{Admin, AdminServer};
 use rtf_service::Component;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -65,11 +71,6 @@ impl Local {
             figures,
         })
     }
-
-    /// The same over gRPC.
-    pub fn service(self: Arc<Self>) -> AdminServer<impl Admin> {
-        AdminServer::new(Grpc(self))
-    }
 }
 
 #[async_trait]
@@ -84,26 +85,6 @@ impl Reporter for Local {
             reason: reason.unwrap_or_default(),
             figures: self.figures.figures().await,
         }
-    }
-}
-
-struct Grpc(Arc<Local>);
-
-#[tonic::async_trait]
-impl Admin for Grpc {
-    async fn status(
-        &self,
-        _: Request<pb::StatusRequest>,
-    ) -> Result<Response<pb::StatusResponse>, Status> {
-        let report = self.0.report().await;
-        Ok(Response::new(pb::StatusResponse {
-            role: report.role,
-            version: report.version,
-            uptime_ms: u64::try_from(report.uptime.as_millis()).unwrap_or(u64::MAX),
-            ready: report.ready,
-            reason: report.reason,
-            json: report.figures.to_string(),
-        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be typed. Dumb: parsed here, resolved elsewhere.
 
+use crate::registry::RegistryArgs;
 use crate::synth::SynthArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -37,8 +38,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run all roles in one process
     Run(ConfigArgs),
-    /// Run the registry: who won
-    Registry(ConfigArgs),
+    /// Run the registry: who won; with a command, look after running ones
+    ///
+    /// Without a command it runs: `rtf registry -c rtf.toml`. With one it looks after registries that run (or, for rebuild, after one that does
+    /// not). They are found where the configuration says: [cluster].registries, else [registry].listen. Commands that change something send
+    /// [admin].token.
+    Registry(RegistryArgs),
     /// Run the joiner: the event store and the join itself
     Joiner(ConfigArgs),
     /// Run the dispatcher: reads the foreign topic and waits for late partners
@@ -64,16 +69,16 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// Configuration file; RTF__SECTION__KEY in the environment and --set win over it
-    #[arg(short, long, value_name = "FILE", env = "RTF_CONFIG")]
+    #[arg(short, long, global = true, value_name = "FILE", env = "RTF_CONFIG")]
     pub config: Option<PathBuf>,
     /// Set one key, for example --set registry.partitions=4; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Short for --set kafka.bootstrap=HOST:PORT
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
     /// Short for --set redis.url=URL
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub redis: Option<String>,
 }
 
@@ -123,4 +128,73 @@ pub struct DemoArgs {
     /// Use no redis-server even if there is one
     #[arg(long, conflicts_with = "redis")]
     pub no_redis: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::RegistryCommand;
+    use clap::CommandFactory;
+
+    fn registry(line: &str) -> RegistryArgs {
+        let parsed = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Registry(args) = parsed.command else {
+            panic!("{line}")
+        };
+        args
+    }
+
+    #[test]
+    fn the_commands_go_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_registry_without_a_command_runs() {
+        let args = registry("rtf registry -c rtf.toml --set registry.partitions=4");
+        assert!(args.command.is_none());
+        assert_eq!(args.config.config, Some("rtf.toml".into()));
+        assert_eq!(args.config.set, ["registry.partitions=4"]);
+    }
+
+    #[test]
+    fn a_command_may_stand_before_or_behind_the_configuration() {
+        for line in [
+            "rtf registry status -c rtf.toml --json",
+            "rtf registry -c rtf.toml status --json",
+        ] {
+            let args = registry(line);
+            assert_eq!(args.config.config, Some("rtf.toml".into()), "{line}");
+            assert!(
+                matches!(&args.command, Some(RegistryCommand::Status(to)) if to.json),
+                "{line}"
+            );
+        }
+        let args =
+            registry("rtf registry drain --within 90s --endpoint http://a:1 --endpoint http://b:1");
+        let Some(RegistryCommand::Drain { within, to }) = args.command else {
+            panic!("not a drain")
+        };
+        assert_eq!((within.0.as_secs(), to.endpoint.len()), (90, 2));
+        assert!(Cli::try_parse_from(["rtf", "registry", "drain", "--within", "soon"]).is_err());
+        // An id may begin with a dash: it is base64.
+        let id = "-iRVFk5ASiSO5BbzWdUs4A";
+        let args = registry(&format!("rtf registry retire {id}"));
+        assert!(
+            matches!(args.command, Some(RegistryCommand::Retire { topic_id, .. }) if topic_id == id)
+        );
+    }
+
+    #[test]
+    fn a_rebuild_is_a_dry_run_unless_told_otherwise() {
+        let rebuild = |line: &str| match registry(line).command {
+            Some(RegistryCommand::Rebuild(args)) => (args.execute, args.accept_loss),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(rebuild("rtf registry rebuild"), (false, false));
+        assert_eq!(
+            rebuild("rtf registry rebuild --execute --accept-loss"),
+            (true, true)
+        );
+    }
 }

@@ -10,6 +10,7 @@ mod kafka_flags;
 mod lookup;
 mod options;
 mod progress;
+mod registry;
 mod roles;
 mod status;
 mod synth;
@@ -58,7 +59,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(args).await.map(done),
         Command::Run(args) => roles::run(&load(&args)?, &Role::ALL).await.map(done),
-        Command::Registry(args) => roles::run(&load(&args)?, &[Role::Registry]).await.map(done),
+        Command::Registry(args) => registry::run(&load(&args.config)?, args.command).await,
         Command::Joiner(args) => roles::run(&load(&args)?, &[Role::Joiner]).await.map(done),
         Command::Dispatcher(args) => roles::run(&load(&args)?, &[Role::Dispatcher])
             .await

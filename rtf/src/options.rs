@@ -76,6 +76,7 @@ pub fn registry(config: &Config) -> rtf_registry::Options {
         replication: (registry.replication > 0).then_some(i32::from(registry.replication)),
         horizon: registry.horizon.0,
         data: registry.data.clone(),
+        skip: registry.skipped().collect(),
         strict: registry.topic_checks == TopicChecks::Strict,
     }
 }

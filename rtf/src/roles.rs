@@ -1,6 +1,8 @@
 //! Composition: which roles run in this process, and how they reach the others.
 
-use crate::admin::{Figures, Local, Reporter, Together, latency};
+use crate::admin::{
+    AdminService, Figures, Local, RegistryControl, Reporter, Together, Token, latency,
+};
 use crate::{options, status};
 use anyhow::Context;
 use async_trait::async_trait;
@@ -278,12 +280,13 @@ impl Composer {
             .context("registry")?;
         component.not_ready("applying the join log");
         let handle = replica.handle();
+        let control = RegistryControl::new(handle.clone(), component.clone());
         let port: Arc<dyn Registry> = Arc::new(handle);
         self.registry = Some(port.clone());
-        let ready = component.clone();
+        let ready = control.clone();
         let (failing, shutdown) = (component.clone(), self.supervisor.shutdown());
         self.supervisor.spawn("registry", async move {
-            let ended = replica.run(move || ready.ready(), shutdown).await;
+            let ended = replica.run(move || ready.tell(), shutdown).await;
             ended.inspect_err(|failure| failing.failed(failure.to_string()))
         });
         let routes = Routes::new(rtf_registry::service(port.clone()));
@@ -293,6 +296,7 @@ impl Composer {
             routes,
             component,
             Arc::new(RegistryFigures(port)),
+            Some(control),
         );
         Ok(())
     }
@@ -320,6 +324,7 @@ impl Composer {
             routes,
             component,
             Arc::new(JoinerFigures(port)),
+            None,
         );
         Ok(())
     }
@@ -339,7 +344,14 @@ impl Composer {
         self.supervisor
             .spawn("dispatcher", dispatcher.run(self.supervisor.shutdown()));
         let figures = Arc::new(DispatcherFigures { handle, topic });
-        self.serve("dispatcher", ports, Routes::default(), component, figures);
+        self.serve(
+            "dispatcher",
+            ports,
+            Routes::default(),
+            component,
+            figures,
+            None,
+        );
         Ok(())
     }
 
@@ -367,7 +379,14 @@ impl Composer {
             handle,
             metrics: self.metrics.clone(),
         });
-        self.serve("publisher", ports, Routes::default(), component, figures);
+        self.serve(
+            "publisher",
+            ports,
+            Routes::default(),
+            component,
+            figures,
+            None,
+        );
         Ok(())
     }
 
@@ -379,11 +398,13 @@ impl Composer {
         routes: Routes,
         component: Component,
         figures: Arc<dyn Figures>,
+        registry: Option<Arc<RegistryControl>>,
     ) {
         let local = Local::new(name, component, figures);
         self.reporters.push(local.clone());
         let shutdown = self.supervisor.shutdown();
-        let routes = routes.add_service(local.service());
+        let token = Token::new(&self.config.admin.token);
+        let routes = routes.add_service(AdminService::serve(local, token, registry));
         let serving = grpc::serve(
             rpc,
             routes,
@@ -454,7 +475,8 @@ impl Figures for RegistryFigures {
             .sum();
         json!({
             "registry_ids": ids, "log": status.log.to_string(), "log_partitions": status.partitions,
-            "log_behind": behind, "incarnation": format!("{:016x}", status.incarnation),
+            "log_behind": behind, "registries_paused": u64::from(status.paused),
+            "incarnation": format!("{:016x}", status.incarnation),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What goes together and what does not. Pure.
 
-use crate::model::{Config, HTTP_PORT_DISTANCE, Policy};
+use crate::model::{Config, HTTP_PORT_DISTANCE, Policy, record};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -168,7 +168,32 @@ impl Config {
         self.check_columns(&mut checker);
         self.check_addresses(&mut checker);
         self.check_properties(&mut checker);
+        self.check_operations(&mut checker);
         checker.0
+    }
+
+    fn check_operations(&self, checker: &mut Checker) {
+        for place in &self.registry.skip_records {
+            let partitions = self.registry.partitions;
+            match record(place) {
+                Some((partition, _)) if partition < partitions => {}
+                Some((partition, _)) => checker.error(
+                    "registry.skip_records",
+                    format!("has `{place}`: there is no partition {partition} of {partitions}"),
+                ),
+                None => checker.error(
+                    "registry.skip_records",
+                    format!("has `{place}`: it is written partition/offset, for example `3/1234`"),
+                ),
+            }
+        }
+        // The token itself is not repeated.
+        if !self.admin.token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            checker.error(
+                "admin.token",
+                "must be visible ASCII without spaces: it travels in a header",
+            );
+        }
     }
 
     fn check_properties(&self, checker: &mut Checker) {

@@ -16,7 +16,7 @@ mod words;
 pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
-    Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Match, Order,
-    Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait, Web,
+    Admin, Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Match,
+    Order, Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait, Web,
 };
 pub use units::{Size, Span};

@@ -31,6 +31,8 @@ pub struct Config {
     pub redis: Redis,
     /// `[cluster]`
     pub cluster: Cluster,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[web]`
     pub web: Web,
 }
@@ -135,6 +137,7 @@ pub struct Registry {
     pub partitions: u32,
     pub replication: u16,
     pub horizon: Span,
+    pub skip_records: Vec<String>,
     pub topic_checks: TopicChecks,
     pub data: PathBuf,
     pub listen: SocketAddr,
@@ -210,6 +213,13 @@ pub struct Cluster {
     pub joiners: Vec<String>,
 }
 
+/// `[admin]`
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    pub token: String,
+}
+
 /// `[web]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,6 +246,11 @@ pub struct Column {
 }
 
 impl Registry {
+    /// `skip_records` as partition and offset. `check` refuses what is not written like that.
+    pub fn skipped(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.skip_records.iter().filter_map(|place| record(place))
+    }
+
     /// Where health and metrics are served.
     pub fn http(&self) -> SocketAddr {
         self.http_at.unwrap_or_else(|| beside(self.listen))
@@ -260,6 +275,12 @@ impl Publisher {
     }
 }
 
+/// `partition/offset`.
+pub(crate) fn record(place: &str) -> Option<(u32, u64)> {
+    let (partition, offset) = place.split_once('/')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
 /// The port + 100; a port that the system chooses stays one. `check` refuses ports too high for it.
 fn beside(grpc: SocketAddr) -> SocketAddr {
     let port = if grpc.port() == 0 {
@@ -280,6 +301,13 @@ impl fmt::Debug for Kafka {
             .field("bootstrap", &self.bootstrap)
             .field("properties", &properties)
             .finish()
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = crate::secret::masked(&self.token);
+        f.debug_struct("Admin").field("token", &token).finish()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::load::DEFAULTS;
 use crate::model::Config;
-use crate::secret::{masked_property, masked_url};
+use crate::secret::{masked, masked_property, masked_url};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 impl Config {
@@ -11,6 +11,7 @@ impl Config {
         let mut document: DocumentMut = DEFAULTS.parse().expect("the defaults are TOML");
         let mut shown = self.clone();
         shown.redis.url = masked_url(&shown.redis.url);
+        shown.admin.token = masked(&shown.admin.token);
         for (key, value) in &mut shown.kafka.properties {
             *value = masked_property(key, value);
         }

@@ -16,7 +16,16 @@ const SECRET_NAMES: [&str; 7] = [
 /// Whether a text found at this path may hold a secret, be it in the wrong place.
 pub(crate) fn may_be_in(path: &[String]) -> bool {
     path.first()
-        .is_some_and(|section| section == "redis" || section == "kafka")
+        .is_some_and(|section| ["redis", "kafka", "admin"].contains(&section.as_str()))
+}
+
+/// A secret as it may be shown: whether there is one.
+pub(crate) fn masked(secret: &str) -> String {
+    if secret.is_empty() {
+        String::new()
+    } else {
+        MASK.into()
+    }
 }
 
 /// A URL whose password is hidden, before the host or as the query parameter of a Unix socket.

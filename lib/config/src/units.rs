@@ -3,6 +3,7 @@
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A duration such as `100ms`, `30s`, `24h`, `3d`.
@@ -68,7 +69,17 @@ impl Visitor<'_> for SpanVisitor {
     }
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
         let bad = || E::invalid_value(de::Unexpected::Str(text), &self);
-        humantime::parse_duration(text).map(Span).map_err(|_| bad())
+        text.parse().map_err(|_| bad())
+    }
+}
+
+/// As it is written in a configuration.
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| "expected a duration with a unit, such as 100ms, 30s or 24h".into())
     }
 }
 

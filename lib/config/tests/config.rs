@@ -450,3 +450,35 @@ fn every_key_and_table_of_the_document_has_its_comment() {
 fn every_key_has_a_default() {
     Config::from_toml("").unwrap();
 }
+
+#[test]
+fn records_to_skip_are_written_partition_and_offset() {
+    let skipping = |list: &str| load(GOOD, &[("registry.skip_records", list)]);
+    let config = skipping("[\"3/1234\", \"0/0\"]").unwrap();
+    let skipped: Vec<_> = config.registry.skipped().collect();
+    assert_eq!(skipped, [(3, 1234), (0, 0)]);
+    let one = skipping("15/7").unwrap();
+    assert_eq!(one.registry.skipped().collect::<Vec<_>>(), [(15, 7)]);
+    for wrong in ["3", "3:4", "/4", "3/", "-1/4", "a/b", "3/4/5", "16/0"] {
+        let error = skipping(wrong).unwrap_err();
+        assert!(error.contains("`registry.skip_records`"), "{error}");
+        assert!(error.contains(&format!("`{wrong}`")), "{error}");
+    }
+}
+
+#[test]
+fn the_operators_token_is_not_repeated() {
+    let token = |token: &str| load(GOOD, &[("admin.token", token)]);
+    let config = token("hunter2").unwrap();
+    assert_eq!(config.admin.token, "hunter2");
+    assert!(!config.print().contains("hunter2") && config.print().contains("token = \"****\""));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(load(GOOD, &[]).unwrap().print().contains("token = \"\""));
+    for wrong in ["hunter 2", "hünter2", "hunter2\n"] {
+        let error = token(wrong).unwrap_err();
+        assert!(error.contains("`admin.token`"), "{error}");
+        assert!(!error.contains("nter"), "{error}");
+    }
+    let error = load(&format!("{GOOD}\n[admin]\ntoken = [\"hunter2\"]\n"), &[]).unwrap_err();
+    assert!(!error.contains("hunter2"), "{error}");
+}

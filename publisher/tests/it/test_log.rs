@@ -237,6 +237,7 @@ impl Registry for TestLog {
             incarnation: 1,
             disk_bytes: 0,
             ready: true,
+            paused: false,
             served: served
                 .map(|(partition, log)| RegistryPartition {
                     partition,

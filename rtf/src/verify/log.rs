@@ -7,7 +7,7 @@ use rtf_proto::partitioner::partition_of;
 use rtf_proto::record::{Content, DecodeError, Event, decode};
 use rtf_proto::{LogId, Offset, Outcome, PartitionId, SourceId};
 use rtf_registry::{Age, BucketId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The join log, read once.
 #[derive(Default)]
@@ -46,8 +46,13 @@ pub struct Winner {
 /// Reads the log to its present end. Blocking.
 ///
 /// # Errors
-/// The log cannot be read, or holds a broken record.
-pub fn read(cluster: &Cluster, settings: &Settings, topic: &str) -> anyhow::Result<Log> {
+/// The log cannot be read, or holds a broken record that is not to be skipped.
+pub fn read(
+    cluster: &Cluster,
+    settings: &Settings,
+    topic: &str,
+    skip: &BTreeSet<(PartitionId, Offset)>,
+) -> anyhow::Result<Log> {
     let Some(info) = cluster.topic(topic)? else {
         // Nothing ran yet: everything is still waiting.
         return Ok(Log::default());
@@ -82,6 +87,7 @@ pub fn read(cluster: &Cluster, settings: &Settings, topic: &str) -> anyhow::Resu
                     }
                 },
                 Err(DecodeError::Foreign) => log.foreign += 1,
+                Err(_) if skip.contains(&at) => log.foreign += 1,
                 Err(error) => bail!(
                     "topic `{topic}` partition {} offset {}: {error}",
                     at.0,

@@ -78,7 +78,13 @@ fn read_kafka(
     let topic = &config.join.foreign.topic;
     let committed = cluster.committed(&crate::options::group(config), topic)?;
     let foreign = foreign::read(&cluster, config, settings, &committed)?;
-    let log = log::read(&cluster, settings, &naming::log_topic(&config.join.name))?;
+    let skip = config.registry.skipped().collect();
+    let log = log::read(
+        &cluster,
+        settings,
+        &naming::log_topic(&config.join.name),
+        &skip,
+    )?;
     Ok((foreign, log))
 }
 

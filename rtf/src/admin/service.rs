@@ -1,0 +1,272 @@
+//! What operators ask over gRPC. Calls that change something want the token, and each leaves a line in the log.
+
+use super::control::RegistryControl;
+use super::token::Token;
+use super::{Local, Reporter};
+use rtf_proto::pb::admin_server::{Admin, AdminServer};
+use rtf_proto::{EventId, MAX_ID_BYTES, TopicId, pb};
+use rtf_registry::{PartitionDigest, Standing};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+
+/// How long a drain waits unless it is told, and at the most.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+const DRAIN_WITHIN_MAX: Duration = Duration::from_secs(600);
+
+/// The operator's calls to one role.
+pub struct AdminService {
+    local: Arc<Local>,
+    token: Token,
+    /// The registry, if the role is one.
+    registry: Option<Arc<RegistryControl>>,
+}
+
+impl AdminService {
+    /// The service for this role.
+    pub fn serve(
+        local: Arc<Local>,
+        token: Token,
+        registry: Option<Arc<RegistryControl>>,
+    ) -> AdminServer<impl Admin> {
+        AdminServer::new(Self {
+            local,
+            token,
+            registry,
+        })
+    }
+
+    /// Lets a call through that changes something, and notes it.
+    fn admit<T>(&self, request: &Request<T>, call: &str, arguments: &str) -> Result<(), Status> {
+        let role = self.local.role;
+        let peer = request
+            .remote_addr()
+            .map_or_else(|| "unknown".into(), |peer| peer.to_string());
+        let admitted = self.token.check(request.metadata());
+        match &admitted {
+            Ok(()) => tracing::info!(role, call, arguments, peer, "an operator calls"),
+            Err(_) => tracing::warn!(
+                role,
+                call,
+                peer,
+                "an operator's call without the token is refused"
+            ),
+        }
+        admitted
+    }
+
+    fn registry(&self, call: &str) -> Result<&Arc<RegistryControl>, Status> {
+        self.registry.as_ref().ok_or_else(|| {
+            let role = self.local.role;
+            Status::unimplemented(format!("{call} is for a registry, and this is a {role}"))
+        })
+    }
+}
+
+fn found(standing: Option<Standing>) -> pb::AdminLookupResponse {
+    pb::AdminLookupResponse {
+        found: Some(standing.map(|standing| standing.resolved).into()),
+        bucket: standing.map(|standing| pb::RegistryBucket {
+            begin_ms: standing.bucket.begin_ms,
+            ids: standing.bucket.ids,
+            sealed: standing.bucket.sealed,
+        }),
+    }
+}
+
+fn digest(digest: PartitionDigest) -> pb::PartitionDigest {
+    let mark = |(offset, digest)| pb::DigestMark { offset, digest };
+    pb::PartitionDigest {
+        partition: digest.partition,
+        marks: digest.marks.into_iter().map(mark).collect(),
+    }
+}
+
+fn drain_within(asked_ms: u64) -> Duration {
+    match asked_ms {
+        0 => DRAIN_WITHIN,
+        asked_ms => Duration::from_millis(asked_ms).min(DRAIN_WITHIN_MAX),
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let report = self.local.report().await;
+        Ok(Response::new(pb::StatusResponse {
+            role: report.role,
+            version: report.version,
+            uptime_ms: u64::try_from(report.uptime.as_millis()).unwrap_or(u64::MAX),
+            ready: report.ready,
+            reason: report.reason,
+            json: report.figures.to_string(),
+        }))
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<pb::SetLogLevelRequest>,
+    ) -> Result<Response<pb::SetLogLevelResponse>, Status> {
+        let filter = &request.get_ref().filter;
+        self.admit(&request, "SetLogLevel", filter)?;
+        let before = rtf_service::logging::set_filter(filter)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(Response::new(pb::SetLogLevelResponse { before }))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<pb::PauseRequest>,
+    ) -> Result<Response<pb::PauseResponse>, Status> {
+        self.admit(&request, "Pause", "")?;
+        let was_paused = self.registry("Pause")?.pause();
+        Ok(Response::new(pb::PauseResponse { was_paused }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<pb::ResumeRequest>,
+    ) -> Result<Response<pb::ResumeResponse>, Status> {
+        self.admit(&request, "Resume", "")?;
+        let was_paused = self.registry("Resume")?.resume();
+        Ok(Response::new(pb::ResumeResponse { was_paused }))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<pb::DrainRequest>,
+    ) -> Result<Response<pb::DrainResponse>, Status> {
+        let within = drain_within(request.get_ref().timeout_ms);
+        self.admit(&request, "Drain", &format!("within {within:?}"))?;
+        let pending = self.registry("Drain")?.drain(within).await;
+        Ok(Response::new(pb::DrainResponse { pending }))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<pb::AdminLookupRequest>,
+    ) -> Result<Response<pb::AdminLookupResponse>, Status> {
+        let registry = self.registry("Lookup")?;
+        let id = request.into_inner().id;
+        if id.is_empty() || id.len() > MAX_ID_BYTES {
+            let words = format!("an id has 1 to {MAX_ID_BYTES} bytes, not {}", id.len());
+            return Err(Status::invalid_argument(words));
+        }
+        let standing = registry.handle().standing(EventId::new(id)).await?;
+        Ok(Response::new(found(standing)))
+    }
+
+    async fn digest(
+        &self,
+        _: Request<pb::DigestRequest>,
+    ) -> Result<Response<pb::DigestResponse>, Status> {
+        let digests = self.registry("Digest")?.handle().digests();
+        let partitions = digests.into_iter().map(digest).collect();
+        Ok(Response::new(pb::DigestResponse { partitions }))
+    }
+
+    async fn gc(
+        &self,
+        request: Request<pb::GcRequest>,
+    ) -> Result<Response<pb::GcResponse>, Status> {
+        self.admit(&request, "Gc", "")?;
+        let collected = self.registry("Gc")?.handle().collect().await?;
+        Ok(Response::new(pb::GcResponse {
+            removed_ms: collected.removed,
+            disk_bytes: collected.disk_bytes,
+        }))
+    }
+
+    async fn retire(
+        &self,
+        request: Request<pb::RetireRequest>,
+    ) -> Result<Response<pb::RetireResponse>, Status> {
+        let topic = request.get_ref().topic_id.as_ref().try_into().map(TopicId);
+        let topic = topic.map_err(|_| Status::invalid_argument("a topic id has 16 bytes"))?;
+        self.admit(&request, "Retire", &topic.to_string())?;
+        let registry = self.registry("Retire")?.clone();
+        // The work belongs to the role: a caller that goes away does not leave half of it (RULE 24).
+        let retiring = tokio::spawn(async move { registry.handle().retire(topic).await });
+        let released = retiring
+            .await
+            .map_err(|e| Status::internal(e.to_string()))??;
+        Ok(Response::new(pb::RetireResponse { released }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::Figures;
+    use rtf_service::Readiness;
+    use serde_json::{Value, json};
+
+    struct NoFigures;
+
+    #[async_trait::async_trait]
+    impl Figures for NoFigures {
+        async fn figures(&self) -> Value {
+            json!({})
+        }
+    }
+
+    fn joiner(token: &str) -> AdminService {
+        let component = Readiness::default().component("joiner");
+        AdminService {
+            local: Local::new("joiner", component, Arc::new(NoFigures)),
+            token: Token::new(token),
+            registry: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_role_says_which_calls_are_not_for_it() {
+        let joiner = joiner("");
+        let paused = joiner.pause(Request::new(pb::PauseRequest {})).await;
+        let status = paused.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unimplemented);
+        assert_eq!(
+            status.message(),
+            "Pause is for a registry, and this is a joiner"
+        );
+        assert!(
+            joiner
+                .digest(Request::new(pb::DigestRequest {}))
+                .await
+                .is_err()
+        );
+        assert!(
+            joiner
+                .status(Request::new(pb::StatusRequest {}))
+                .await
+                .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn the_token_is_asked_for_first() {
+        let joiner = joiner("s3cret");
+        let pause = joiner.pause(Request::new(pb::PauseRequest {})).await;
+        assert_eq!(pause.unwrap_err().code(), tonic::Code::Unauthenticated);
+        let mut request = Request::new(pb::PauseRequest {});
+        joiner.token.put(request.metadata_mut());
+        let pause = joiner.pause(request).await;
+        assert_eq!(pause.unwrap_err().code(), tonic::Code::Unimplemented);
+        assert!(
+            joiner
+                .status(Request::new(pb::StatusRequest {}))
+                .await
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_drain_is_bounded() {
+        assert_eq!(drain_within(0), DRAIN_WITHIN);
+        assert_eq!(drain_within(1500), Duration::from_millis(1500));
+        assert_eq!(drain_within(u64::MAX), DRAIN_WITHIN_MAX);
+    }
+}

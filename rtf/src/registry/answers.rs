@@ -1,0 +1,70 @@
+//! One line per replica: what it did, or why not.
+
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// What a replica answered to an action.
+pub struct Answer {
+    /// Which replica.
+    pub url: String,
+    /// Whether it did what was asked.
+    pub ok: bool,
+    /// For people.
+    pub words: String,
+    /// Fields for programs.
+    pub fields: Value,
+}
+
+impl Answer {
+    /// It did it.
+    pub fn done(url: &str, words: impl Into<String>, fields: Value) -> Self {
+        Self {
+            url: url.into(),
+            ok: true,
+            words: words.into(),
+            fields,
+        }
+    }
+
+    /// It did not.
+    pub fn failed(url: &str, words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self {
+            url: url.into(),
+            ok: false,
+            fields: json!({ "error": words }),
+            words,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut json = json!({ "endpoint": self.url, "ok": self.ok });
+        if let (Value::Object(json), Value::Object(fields)) = (&mut json, &self.fields) {
+            json.extend(fields.clone());
+        }
+        json
+    }
+}
+
+/// Prints them; 1 unless all did it.
+pub fn print(answers: &[Answer], as_json: bool) -> ExitCode {
+    if as_json {
+        let replicas: Vec<Value> = answers.iter().map(Answer::json).collect();
+        println!("{}", json!({ "replicas": replicas }));
+    } else {
+        let width = answers.iter().map(|answer| answer.url.len()).max();
+        for Answer { url, words, .. } in answers {
+            println!("{url:<width$}  {words}", width = width.unwrap_or_default());
+        }
+    }
+    exit_code(answers.iter().all(|answer| answer.ok))
+}
+
+/// 0 when all is well, else 1.
+pub fn exit_code(is_well: bool) -> ExitCode {
+    if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

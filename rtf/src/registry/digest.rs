@@ -1,0 +1,217 @@
+//! `rtf registry digest`: whether the replicas decided alike.
+
+use super::answers::exit_code;
+use super::replica::{Replica, within};
+use super::table::{Align, Table};
+use rtf_proto::{Offset, PartitionId, pb};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Replicas that are at different places of a log that moves need a few looks to be seen at the same one.
+const COMMON_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// What a replica knows of each partition: offset and digest.
+type Known = BTreeMap<PartitionId, BTreeMap<Offset, u64>>;
+
+/// Of a partition that a replica does not have.
+static NOTHING: BTreeMap<Offset, u64> = BTreeMap::new();
+
+/// A partition at the highest offset all replicas know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Compared {
+    partition: PartitionId,
+    /// None when there is no such offset.
+    at: Option<Offset>,
+    /// In the order of the replicas; empty without an offset.
+    digests: Vec<u64>,
+}
+
+impl Compared {
+    fn agrees(&self) -> bool {
+        self.at.is_some() && self.digests.iter().all(|digest| *digest == self.digests[0])
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.at, self.agrees()) {
+            (None, _) => "not comparable yet",
+            (Some(_), true) => "equal",
+            (Some(_), false) => "DIFFERENT",
+        }
+    }
+}
+
+/// Prints the comparison; 1 unless all replicas answer and agree.
+pub async fn run(replicas: &[Replica], json: bool) -> ExitCode {
+    let deadline = Instant::now() + COMMON_WITHIN;
+    loop {
+        let known = futures::future::join_all(replicas.iter().map(ask)).await;
+        let answered: Vec<&Known> = known.iter().flatten().collect();
+        let compared = compare(&answered);
+        let is_final = compared.iter().all(|compared| compared.at.is_some())
+            || compared.iter().any(|c| c.at.is_some() && !c.agrees())
+            || answered.len() < known.len();
+        if is_final || Instant::now() >= deadline {
+            return report(replicas, &known, &compared, json);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn ask(replica: &Replica) -> Result<Known, String> {
+    let request = replica.request(pb::DigestRequest {});
+    let answer = within(ANSWER_WITHIN, replica.admin().digest(request)).await?;
+    let marks = |digest: pb::PartitionDigest| {
+        let marks = digest.marks.into_iter();
+        let marks = marks.map(|mark| (mark.offset, mark.digest)).collect();
+        (digest.partition, marks)
+    };
+    Ok(answer.partitions.into_iter().map(marks).collect())
+}
+
+fn compare(known: &[&Known]) -> Vec<Compared> {
+    let partitions: BTreeSet<PartitionId> = known
+        .iter()
+        .flat_map(|known| known.keys())
+        .copied()
+        .collect();
+    let compared = partitions.into_iter().map(|partition| {
+        let marks: Vec<&BTreeMap<Offset, u64>> = (known.iter())
+            .map(|known| known.get(&partition).unwrap_or(&NOTHING))
+            .collect();
+        let at = marks.first().and_then(|first| {
+            let mut offsets = first.keys().rev();
+            offsets.find(|offset| marks.iter().all(|marks| marks.contains_key(offset)))
+        });
+        Compared {
+            partition,
+            at: at.copied(),
+            digests: at.map_or(Vec::new(), |at| {
+                marks.iter().map(|marks| marks[at]).collect()
+            }),
+        }
+    });
+    compared.collect()
+}
+
+fn report(
+    replicas: &[Replica],
+    known: &[Result<Known, String>],
+    compared: &[Compared],
+    json: bool,
+) -> ExitCode {
+    let silent: Vec<(&str, &str)> = (replicas.iter().zip(known))
+        .filter_map(|(replica, known)| Some((replica.url.as_str(), known.as_ref().err()?.as_str())))
+        .collect();
+    let agree = silent.is_empty() && compared.iter().all(Compared::agrees);
+    let answering: Vec<&str> = (replicas.iter().zip(known))
+        .filter(|(_, known)| known.is_ok())
+        .map(|(replica, _)| replica.url.as_str())
+        .collect();
+    if json {
+        println!("{}", as_json(&answering, &silent, compared, agree));
+    } else {
+        print(&answering, &silent, compared, agree);
+    }
+    exit_code(agree)
+}
+
+fn print(answering: &[&str], silent: &[(&str, &str)], compared: &[Compared], agree: bool) {
+    for (url, words) in silent {
+        println!("{url}  {words}");
+    }
+    print!("{}", table(compared));
+    for different in compared.iter().filter(|c| c.at.is_some() && !c.agrees()) {
+        println!("partition {}:", different.partition);
+        for (url, digest) in answering.iter().zip(&different.digests) {
+            println!("  {url}  {digest:016x}");
+        }
+    }
+    match (agree, answering) {
+        (true, [_]) => println!("one replica, so there is nothing to compare"),
+        (true, all) => println!("all {} replicas decided alike", all.len()),
+        (false, _) => println!("the replicas are not shown to have decided alike"),
+    }
+}
+
+fn table(compared: &[Compared]) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("PARTITION", Right),
+        ("BELOW OFFSET", Right),
+        ("DIGEST", Left),
+        ("REPLICAS", Left),
+    ]);
+    for compared in compared {
+        let digest = match compared.digests.first() {
+            Some(digest) if compared.agrees() => format!("{digest:016x}"),
+            _ => String::new(),
+        };
+        table.row(vec![
+            compared.partition.to_string(),
+            compared.at.map_or(String::new(), super::human::count),
+            digest,
+            compared.verdict().into(),
+        ]);
+    }
+    table
+}
+
+fn as_json(
+    answering: &[&str],
+    silent: &[(&str, &str)],
+    compared: &[Compared],
+    agree: bool,
+) -> Value {
+    let one = |compared: &Compared| {
+        let digests = compared
+            .digests
+            .iter()
+            .map(|digest| format!("{digest:016x}"));
+        let digests: serde_json::Map<_, Value> = (answering.iter().zip(digests))
+            .map(|(url, digest)| ((*url).to_owned(), digest.into()))
+            .collect();
+        json!({ "partition": compared.partition, "offset": compared.at, "equal": compared.agrees(), "digests": digests })
+    };
+    json!({
+        "agree": agree,
+        "partitions": compared.iter().map(one).collect::<Vec<_>>(),
+        "silent": silent.iter().map(|(url, words)| json!({ "endpoint": url, "error": words })).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(marks: &[(Offset, u64)]) -> Known {
+        BTreeMap::from([(0, marks.iter().copied().collect())])
+    }
+
+    #[test]
+    fn the_highest_common_offset_decides() {
+        let (one, two) = (
+            known(&[(1024, 1), (2048, 2), (3072, 3)]),
+            known(&[(1024, 9), (2048, 2), (2500, 8)]),
+        );
+        let compared = compare(&[&one, &two]);
+        assert_eq!(compared[0].at, Some(2048));
+        assert!(compared[0].agrees());
+        assert_eq!(compared[0].verdict(), "equal");
+    }
+
+    #[test]
+    fn a_difference_is_one_and_nothing_in_common_is_no_agreement() {
+        let (one, two) = (known(&[(1024, 1)]), known(&[(1024, 2)]));
+        let different = &compare(&[&one, &two])[0];
+        assert_eq!(different.verdict(), "DIFFERENT");
+        for apart in [known(&[(5, 1)]), Known::new()] {
+            let compared = &compare(&[&one, &apart])[0];
+            assert_eq!((compared.at, compared.agrees()), (None, false));
+        }
+        assert!(compare(&[&one])[0].agrees());
+    }
+}
