@@ -180,6 +180,7 @@ impl Remembered {
                 anchor,
                 age: self.age.clone(),
                 digest: self.digest.sum(),
+                ..State::default()
             },
         }
     }

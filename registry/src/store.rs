@@ -80,6 +80,11 @@ pub struct State {
     pub age: Age,
     /// The sum over all winners.
     pub digest: u64,
+    /// The log's first offset, when what stood before it is not known and no checkpoint has told it yet. On disk too: else a restart would
+    /// make an uninformed replica a ready one.
+    pub uninformed: Option<Offset>,
+    /// It lacked the beginning and was not ready yet: it takes over others' digests.
+    pub rebasing: bool,
 }
 
 impl State {
@@ -91,6 +96,9 @@ impl State {
         out.put_u64_le(offset);
         out.put_u32_le(hash);
         out.put_u64_le(self.digest);
+        out.put_u8(self.uninformed.is_some().into());
+        out.put_u64_le(self.uninformed.unwrap_or_default());
+        out.put_u8(self.rebasing.into());
         self.age.encode(&mut out);
         let crc = crc32fast::hash(&out);
         out.put_u32_le(crc);
@@ -105,10 +113,15 @@ impl State {
         let next = body.try_get_u64_le().ok()?;
         let has_anchor = body.try_get_u8().ok()? != 0;
         let anchor = (body.try_get_u64_le().ok()?, body.try_get_u32_le().ok()?);
+        let digest = body.try_get_u64_le().ok()?;
+        let is_uninformed = body.try_get_u8().ok()? != 0;
+        let first = body.try_get_u64_le().ok()?;
         Some(Self {
             next,
             anchor: has_anchor.then_some(anchor),
-            digest: body.try_get_u64_le().ok()?,
+            digest,
+            uninformed: is_uninformed.then_some(first),
+            rebasing: body.try_get_u8().ok()? != 0,
             age: Age::take(&mut body)?,
         })
     }

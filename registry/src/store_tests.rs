@@ -168,6 +168,23 @@ fn a_torn_database_is_set_aside_and_begun_anew() {
 }
 
 #[test]
+fn a_replica_that_does_not_know_the_beginning_does_not_forget_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut remembered, _) = open(folder.path());
+    assert!(take(&store, &mut remembered, 500, 0, b"a"));
+    let mut commit = remembered.uncommitted(501, None);
+    commit.state.uninformed = Some(500);
+    commit.state.rebasing = true;
+    store.commit(&[commit]).unwrap();
+    drop((remembered, store));
+    let (_store, _, state) = open(folder.path());
+    assert_eq!(
+        (state.next, state.uninformed, state.rebasing),
+        (501, Some(500), true)
+    );
+}
+
+#[test]
 fn a_bucket_that_was_removed_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let (store, mut remembered, _) = open(folder.path());

@@ -98,8 +98,8 @@ impl Tailer {
                 next: state.next,
                 last: state.anchor,
                 epoch: None,
-                uninformed: begins_late.then_some(first),
-                rebasing: false,
+                uninformed: state.uninformed.or(begins_late.then_some(first)),
+                rebasing: state.rebasing,
                 anchor,
                 dirty: false,
                 ready: false,
@@ -226,7 +226,10 @@ impl Tailer {
 }
 
 fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> PartitionCommit<'a> {
-    remembered.uncommitted(partition.next, partition.last)
+    let mut commit = remembered.uncommitted(partition.next, partition.last);
+    commit.state.uninformed = partition.uninformed;
+    commit.state.rebasing = partition.rebasing && !partition.ready;
+    commit
 }
 
 /// Where reading begins: at the anchor if the log still has it, so that it is compared.
