@@ -18,6 +18,17 @@ pub fn get(url: &str) -> Result<Response<String>> {
     Ok(Response::from_parts(parts, text))
 }
 
+/// The sum of a role's metric over its labels, of the lines that hold `label`. `url`: where its `/metrics` are.
+pub fn metric(url: &str, name: &str, label: &str) -> Result<f64> {
+    let body = get(&format!("{url}/metrics"))?.into_body();
+    let lines = (body.lines()).filter(|line| line.starts_with(name) && line.contains(label));
+    let values = lines.map(|line| {
+        let value = line.rsplit(' ').next().context("a value")?;
+        Ok(value.parse::<f64>()?)
+    });
+    values.sum()
+}
+
 /// Opens `url` with the given headers for reading line by line; reading fails when `within` is over.
 /// For server-sent events.
 pub fn open(

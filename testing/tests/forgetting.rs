@@ -1,6 +1,6 @@
 //! What the registry forgets is never joined a second time: a horizon of seconds passes, then everything is read again.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Share, Tally};
 use rtf_testing::{
     Instance, Load, Pipeline, PipelineOptions, Progress, Role, Servers, http, wait_until,
@@ -16,19 +16,6 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const DRAINED_WITHIN: Duration = Duration::from_secs(90);
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(90);
 const RESET_TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-
-/// The sum of a metric over its labels, those whose line holds `label`.
-fn metric(url: &str, name: &str, label: &str) -> Result<f64> {
-    let body = http::get(&format!("{url}/metrics"))?.into_body();
-    let lines = body
-        .lines()
-        .filter(|line| line.starts_with(name) && line.contains(label));
-    let values = lines.map(|line| {
-        let value = line.rsplit(' ').next().context("a value")?;
-        Ok(value.parse::<f64>()?)
-    });
-    values.sum()
-}
 
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
@@ -58,10 +45,10 @@ fn what_is_forgotten_is_not_joined_again() -> Result<()> {
 
     let url = pipeline.health(ALL);
     wait_until("everything is forgotten", FORGOTTEN_WITHIN, || {
-        let ids = metric(&url, "rtf_registry_ids", "").ok()?;
+        let ids = http::metric(&url, "rtf_registry_ids", "").ok()?;
         (ids == 0.0).then_some(())
     })?;
-    let forgotten = metric(&url, "rtf_registry_forgotten_total", "")?;
+    let forgotten = http::metric(&url, "rtf_registry_forgotten_total", "")?;
     ensure!(
         forgotten as u64 == tally.accepted(),
         "{forgotten} ids forgotten, {} were registered",
@@ -89,7 +76,7 @@ fn what_is_forgotten_is_not_joined_again() -> Result<()> {
         .tool(RESET_TOOL, &[reset.as_slice(), &of].concat(), "")?;
     pipeline.start_ready(ALL, READY_WITHIN)?;
     progress.wait_committed(DRAINED_WITHIN)?;
-    let too_old = metric(&url, "rtf_dispatcher_events_total", "too_old")?;
+    let too_old = http::metric(&url, "rtf_dispatcher_events_total", "too_old")?;
     ensure!(
         too_old as u64 == tally.foreign_records(),
         "{too_old} too old, of {} records",
@@ -116,7 +103,7 @@ fn what_is_forgotten_is_not_joined_again() -> Result<()> {
     progress.wait_rows(tally.joins + again.joins, DRAINED_WITHIN)?;
     ensure!(checker.rows()? == rows, "other rows were filled in");
     wait_until("the rebuilt registry forgets as well", READY_WITHIN, || {
-        let ids = metric(&url, "rtf_registry_ids", "").ok()?;
+        let ids = http::metric(&url, "rtf_registry_ids", "").ok()?;
         (ids == 0.0).then_some(())
     })?;
     Ok(())
