@@ -20,6 +20,23 @@ pub enum Control {
     Checkpoint(Checkpoint),
     /// Nobody reads this topic any more: its marks hold nothing back.
     Retire(TopicId),
+    /// An operator wants the log to have so many partitions. Stands in partition 0; all else of a split follows from it.
+    Split {
+        /// A multiple of the present count.
+        partitions: u32,
+    },
+    /// From here on this partition keeps the ids that hash to it among so many; the others belong to its children.
+    Epoch {
+        /// A multiple of the count that held before.
+        partitions: u32,
+    },
+    /// This partition begins: it knows what its parent knew before the offset of its [`Epoch`](Self::Epoch).
+    Born {
+        /// Partition whose ids it took over.
+        parent: PartitionId,
+        /// Where the parent's epoch stands.
+        offset: Offset,
+    },
 }
 
 /// Settings that decide: the same in every replica, as they stand in the log.
@@ -46,6 +63,10 @@ pub struct Checkpoint {
     pub floors: Vec<(SourceId, Offset)>,
     /// An offset at or below `base`, and the digest of all winners below it.
     pub digest: (Offset, u64),
+    /// Partition counts that held in this partition, oldest first; the last one holds there.
+    pub counts: Vec<u32>,
+    /// The count an operator wants, if that stands in this partition.
+    pub wanted: Option<u32>,
 }
 
 const HEARTBEAT: u8 = 1;
@@ -53,6 +74,9 @@ const SETTINGS: u8 = 2;
 const PROGRESS: u8 = 3;
 const CHECKPOINT: u8 = 4;
 const RETIRE: u8 = 5;
+const SPLIT: u8 = 6;
+const EPOCH: u8 = 7;
+const BORN: u8 = 8;
 
 impl Control {
     /// Appends its bytes.
@@ -75,6 +99,19 @@ impl Control {
                 out.put_u8(RETIRE);
                 out.put_slice(&topic.0);
             }
+            Self::Split { partitions } => {
+                out.put_u8(SPLIT);
+                out.put_u32_le(*partitions);
+            }
+            Self::Epoch { partitions } => {
+                out.put_u8(EPOCH);
+                out.put_u32_le(*partitions);
+            }
+            Self::Born { parent, offset } => {
+                out.put_u8(BORN);
+                out.put_u32_le(*parent);
+                out.put_u64_le(*offset);
+            }
         }
     }
 
@@ -86,6 +123,16 @@ impl Control {
             PROGRESS => Self::Progress(take_offsets(&mut bytes)?),
             CHECKPOINT => Self::Checkpoint(Checkpoint::take(&mut bytes)?),
             RETIRE => Self::Retire(take_topic(&mut bytes)?),
+            SPLIT => Self::Split {
+                partitions: bytes.try_get_u32_le().ok()?,
+            },
+            EPOCH => Self::Epoch {
+                partitions: bytes.try_get_u32_le().ok()?,
+            },
+            BORN => Self::Born {
+                parent: bytes.try_get_u32_le().ok()?,
+                offset: bytes.try_get_u64_le().ok()?,
+            },
             _ => return None,
         };
         bytes.is_empty().then_some(control)
@@ -105,6 +152,8 @@ impl Checkpoint {
         put_offsets(out, &self.floors);
         out.put_u64_le(self.digest.0);
         out.put_u64_le(self.digest.1);
+        put_counts(out, &self.counts);
+        out.put_u32_le(self.wanted.unwrap_or(0));
     }
 
     /// Takes one from the front of `bytes`.
@@ -120,6 +169,8 @@ impl Checkpoint {
             marks: take_offsets(bytes)?,
             floors: take_offsets(bytes)?,
             digest: (bytes.try_get_u64_le().ok()?, bytes.try_get_u64_le().ok()?),
+            counts: take_counts(bytes)?,
+            wanted: Some(bytes.try_get_u32_le().ok()?).filter(|wanted| *wanted > 0),
         })
     }
 }
@@ -135,6 +186,18 @@ fn take_settings(bytes: &mut &[u8]) -> Option<Settings> {
         span_ms: bytes.try_get_u64_le().ok()?,
     };
     (settings.span_ms > 0).then_some(settings)
+}
+
+/// Appends partition counts, with how many they are.
+pub fn put_counts(out: &mut Vec<u8>, counts: &[u32]) {
+    out.put_u32_le(u32::try_from(counts.len()).expect("splits are few"));
+    counts.iter().for_each(|count| out.put_u32_le(*count));
+}
+
+/// Takes what [`put_counts`] wrote from the front of `bytes`.
+pub fn take_counts(bytes: &mut &[u8]) -> Option<Vec<u32>> {
+    let count = bytes.try_get_u32_le().ok()?;
+    (0..count).map(|_| bytes.try_get_u32_le().ok()).collect()
 }
 
 /// Appends offsets of sources, with their count.
@@ -190,22 +253,31 @@ mod tests {
             prop::option::of(settings()),
             offsets(),
             offsets(),
+            prop::collection::vec(any::<u32>(), 0..4),
+            prop::option::of(1u32..),
         );
         prop_oneof![
             Just(Control::Heartbeat),
             settings().prop_map(Control::Settings),
             offsets().prop_map(Control::Progress),
             any::<[u8; 16]>().prop_map(|topic| Control::Retire(TopicId(topic))),
-            checkpoint.prop_map(|((base, time_ms, digest), settings, marks, floors)| {
-                Control::Checkpoint(Checkpoint {
-                    base,
-                    time_ms,
-                    settings,
-                    marks,
-                    floors,
-                    digest,
-                })
-            }),
+            any::<u32>().prop_map(|partitions| Control::Split { partitions }),
+            any::<u32>().prop_map(|partitions| Control::Epoch { partitions }),
+            any::<(u32, u64)>().prop_map(|(parent, offset)| Control::Born { parent, offset }),
+            checkpoint.prop_map(
+                |((base, time_ms, digest), settings, marks, floors, counts, wanted)| {
+                    Control::Checkpoint(Checkpoint {
+                        base,
+                        time_ms,
+                        settings,
+                        marks,
+                        floors,
+                        digest,
+                        counts,
+                        wanted,
+                    })
+                }
+            ),
         ]
     }
 

@@ -236,6 +236,7 @@ impl From<RegistryStatus> for pb::RegistryStatusResponse {
         };
         let served = |p: RegistryPartition| pb::RegistryPartition {
             partition: p.partition,
+            count: p.count,
             applied: p.applied,
             end: p.end,
             ids: p.ids,
@@ -248,6 +249,7 @@ impl From<RegistryStatus> for pb::RegistryStatusResponse {
         Self {
             log: status.log.0.to_vec().into(),
             partitions: status.partitions,
+            roots: status.roots,
             incarnation: status.incarnation,
             ready: status.ready,
             paused: status.paused,
@@ -268,6 +270,7 @@ impl TryFrom<pb::RegistryStatusResponse> for RegistryStatus {
         let served = |p: pb::RegistryPartition| {
             Ok::<_, BadMessage>(RegistryPartition {
                 partition: p.partition,
+                count: p.count,
                 applied: p.applied,
                 end: p.end,
                 ids: p.ids,
@@ -280,6 +283,7 @@ impl TryFrom<pb::RegistryStatusResponse> for RegistryStatus {
         Ok(Self {
             log: topic_id(&status.log)?,
             partitions: status.partitions,
+            roots: status.roots,
             incarnation: status.incarnation,
             ready: status.ready,
             paused: status.paused,

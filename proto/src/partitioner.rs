@@ -33,12 +33,107 @@ pub fn murmur2(data: &[u8]) -> u32 {
 /// The partition of `key` among `partitions`: `toPositive(murmur2(key)) % partitions`.
 pub fn partition_of(key: &[u8], partitions: u32) -> PartitionId {
     assert!(partitions > 0, "a topic has at least one partition");
-    (murmur2(key) & 0x7fff_ffff) % partitions
+    positive(key) % partitions
+}
+
+fn positive(key: &[u8]) -> u32 {
+    murmur2(key) & 0x7fff_ffff
+}
+
+/// The partitions a split of `parent` makes: where ids that hashed to it among `before` hash to among `after`, a multiple.
+pub fn children(parent: PartitionId, before: u32, after: u32) -> impl Iterator<Item = PartitionId> {
+    (parent..after).step_by(before.max(1) as usize).skip(1)
+}
+
+/// Which partition of the join log an id belongs to, before, while and after it is split.
+///
+/// Each partition has a count of its own: it keeps the ids that hash to it among so many. While a split goes on the counts differ.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    roots: u32,
+    /// By partition; 0 where nothing is known of one.
+    counts: Vec<u32>,
+}
+
+impl Layout {
+    /// A log that began with so many partitions, or of which nothing older is known.
+    pub fn new(roots: u32) -> Self {
+        Self {
+            roots,
+            counts: Vec::new(),
+        }
+    }
+
+    /// Partitions the log began with.
+    pub fn roots(&self) -> u32 {
+        self.roots
+    }
+
+    /// Partitions there are, or will be as far as is known.
+    pub fn partitions(&self) -> u32 {
+        let most = self.counts.iter().copied().max().unwrap_or(0);
+        most.max(self.roots)
+    }
+
+    /// This partition keeps what hashes to it among so many.
+    pub fn set(&mut self, partition: PartitionId, count: u32) {
+        let at = partition as usize;
+        self.counts.resize(self.counts.len().max(at + 1), 0);
+        self.counts[at] = count;
+    }
+
+    /// The count that holds in a partition, if it is known.
+    pub fn count(&self, partition: PartitionId) -> Option<u32> {
+        let count = self.counts.get(partition as usize).copied();
+        count.filter(|count| *count > 0)
+    }
+
+    /// The partition an id belongs to.
+    pub fn partition_of(&self, id: &[u8]) -> PartitionId {
+        let hash = positive(id);
+        let mut count = self.roots.max(1);
+        let mut partition = hash % count;
+        while let Some(own) = self.count(partition).filter(|own| *own > count) {
+            (count, partition) = (own, hash % own);
+        }
+        partition
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However far a split has got: an id stays where it was, or belongs to a child of where it was.
+        #[test]
+        fn a_split_moves_ids_to_children_only(id: Vec<u8>, split in prop::collection::vec(any::<bool>(), 4), again: bool) {
+            let mut layout = Layout::new(4);
+            let before = layout.partition_of(&id);
+            prop_assert_eq!(before, partition_of(&id, 4));
+            for (partition, _) in (0..).zip(&split).filter(|(_, split)| **split) {
+                layout.set(partition, 8);
+                children(partition, 4, 8).for_each(|child| layout.set(child, 8));
+            }
+            let after = layout.partition_of(&id);
+            let wanted = if split[before as usize] { partition_of(&id, 8) } else { before };
+            prop_assert_eq!(after, wanted);
+            prop_assert!(after == before || children(before, 4, 8).any(|child| child == after));
+            if again {
+                (0..8).for_each(|partition| layout.set(partition, 24));
+                (8..24).for_each(|partition| layout.set(partition, 24));
+                prop_assert_eq!(layout.partition_of(&id), partition_of(&id, 24));
+                prop_assert_eq!(layout.partitions(), 24);
+            }
+        }
+    }
+
+    #[test]
+    fn children_are_what_the_hash_moves_to() {
+        assert_eq!(children(1, 4, 16).collect::<Vec<_>>(), [5, 9, 13]);
+        assert_eq!(children(3, 4, 4).count(), 0);
+    }
 
     /// Values of Kafka's own UtilsTest.testMurmur2.
     #[test]

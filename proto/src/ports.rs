@@ -89,6 +89,8 @@ pub type AcceptedStream = BoxStream<'static, Result<AcceptedBatch, RegistryError
 pub struct RegistryPartition {
     /// Partition of the join log.
     pub partition: PartitionId,
+    /// It keeps the ids that hash to it among so many; 0 while it is not born.
+    pub count: u32,
     /// First offset not yet applied.
     pub applied: Offset,
     /// The log's end as last heard.
@@ -121,8 +123,10 @@ pub struct RegistryBucket {
 pub struct RegistryStatus {
     /// The join log it follows.
     pub log: LogId,
-    /// Partition count of the log.
+    /// Partitions of the log, as far as it is applied. Grows when the log is split.
     pub partitions: u32,
+    /// Partitions the log began with, as far as is known.
+    pub roots: u32,
     /// Its producer's present life.
     pub incarnation: u64,
     /// Whether its barrier came back.

@@ -113,11 +113,15 @@ impl Age {
     /// Takes in what the log says about itself.
     pub fn control(&mut self, control: &Control) {
         match control {
-            Control::Heartbeat => {}
             Control::Settings(settings) => self.settle(*settings),
             Control::Progress(marks) => self.progressed(marks.iter().copied()),
             Control::Retire(topic) => self.retire(*topic),
             Control::Checkpoint(checkpoint) => self.learn(checkpoint),
+            // They change whose ids are remembered, not how old they are.
+            Control::Heartbeat
+            | Control::Split { .. }
+            | Control::Epoch { .. }
+            | Control::Born { .. } => {}
         }
     }
 
@@ -202,6 +206,8 @@ impl Age {
             marks: self.marks.iter().map(|(s, o)| (*s, *o)).collect(),
             floors: self.floors.iter().map(|(s, o)| (*s, *o)).collect(),
             digest,
+            counts: Vec::new(),
+            wanted: None,
         }
     }
 

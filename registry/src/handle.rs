@@ -385,6 +385,7 @@ impl Registry for RegistryHandle {
             let remembered = self.0.partition(partition).read();
             RegistryPartition {
                 partition,
+                count: self.0.partitions,
                 applied,
                 end,
                 ids: remembered.ids(),
@@ -397,6 +398,7 @@ impl Registry for RegistryHandle {
         Ok(RegistryStatus {
             log: self.0.log,
             partitions: self.0.partitions,
+            roots: self.0.partitions,
             incarnation: self.0.writer.incarnation().0,
             ready: self.0.is_ready() && !*self.0.cut_off.borrow(),
             paused: self.0.is_paused(),

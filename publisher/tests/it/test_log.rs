@@ -234,6 +234,7 @@ impl Registry for TestLog {
         Ok(RegistryStatus {
             log: self.id,
             partitions: partitions.len() as u32,
+            roots: partitions.len() as u32,
             incarnation: 1,
             disk_bytes: 0,
             ready: true,
