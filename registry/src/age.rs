@@ -65,12 +65,28 @@ impl Age {
         if begins <= self.current() {
             return false;
         }
+        self.begin(begins);
+        true
+    }
+
+    /// The partition is split here: a new bucket begins, so that what was registered before does not change any more. It is named by the end of the
+    /// present one's time, and not by this moment: so all partitions that are split within one bucket's time go on in the same new one, and
+    /// none is forgotten earlier.
+    pub fn cut(&mut self) {
+        let current = self.current();
+        let end = self.settings.map_or(current, |settings| {
+            let span = i64::try_from(settings.span_ms).unwrap_or(i64::MAX);
+            (current - current.rem_euclid(span)).saturating_add(span - 1)
+        });
+        self.begin(end.max(current + 1));
+    }
+
+    fn begin(&mut self, id: BucketId) {
         self.buckets.push(Bucket {
-            id: begins,
+            id,
             ids: 0,
             tops: BTreeMap::new(),
         });
-        true
     }
 
     /// A winner came from there.
@@ -312,6 +328,25 @@ mod tests {
         age.retire(SOURCE.0);
         assert_eq!((age.bury(), age.awaited()), (vec![1000], vec![]));
         assert!(age.is_below_floor(SOURCE, 41) && !age.is_below_floor(SOURCE, 42));
+    }
+
+    #[test]
+    fn a_split_begins_a_bucket_and_forgets_nothing_earlier() {
+        let ids = |age: &Age| age.buckets().iter().map(|b| b.id).collect::<Vec<_>>();
+        let mut age = settled();
+        age.advance(1010);
+        age.cut();
+        age.cut();
+        assert_eq!(ids(&age), [0, 1000, 1099, 1100], "twice within one span");
+        assert!(!age.advance(1100), "the span has its bucket already");
+        assert!(age.advance(1200));
+        age.advance(2298);
+        assert_eq!(age.bury(), [0]);
+        age.advance(2299);
+        assert_eq!(age.bury(), [1000]);
+        let mut unsettled = Age::default();
+        unsettled.cut();
+        assert_eq!(ids(&unsettled), [0, 1]);
     }
 
     #[test]
