@@ -20,8 +20,8 @@ pub struct Winner {
 pub trait Ids {
     /// Why remembering can fail.
     type Error;
-    /// The winner of an id, if it has one.
-    fn find(&self, id: &[u8]) -> Result<Option<Winner>, Self::Error>;
+    /// The winner of an id, if it has one, and the partition it was registered in: before a split that was another.
+    fn find(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, Self::Error>;
     /// Remembers a winner; the id has none yet.
     fn insert(&mut self, id: &[u8], winner: Winner);
     /// Whether what stands there was resolved once, and may be forgotten.
@@ -35,7 +35,7 @@ pub trait Ids {
 pub struct Place {
     /// The log.
     pub log: LogId,
-    /// Its partition count.
+    /// The partition count that holds here.
     pub partitions: u32,
     /// This partition.
     pub partition: PartitionId,
@@ -71,9 +71,9 @@ pub fn apply<I: Ids>(
     let (topic, partition, source_offset) = event.source;
     let source = (topic, partition);
     let winner = match ids.find(event.id)? {
-        Some(winner) if winner.offset != offset => return Ok(Decision::Lost(winner)),
         // Remembered in an earlier life, further than the state that was saved: the same decision again.
-        Some(winner) => winner,
+        Some((home, winner)) if (home, winner.offset) == (place.partition, offset) => winner,
+        Some((_, winner)) => return Ok(Decision::Lost(winner)),
         None if ids.is_too_old(source, source_offset) => return Ok(Decision::TooOld),
         None => {
             let winner = Winner {
@@ -107,12 +107,12 @@ pub(crate) mod tests {
 
     /// The ten-line model: a map from id to the first that came.
     #[derive(Default, Clone, PartialEq, Debug)]
-    pub struct Model(pub HashMap<Vec<u8>, Winner>);
+    pub struct Model(pub HashMap<Vec<u8>, Winner>, pub PartitionId);
 
     impl Ids for Model {
         type Error = Infallible;
-        fn find(&self, id: &[u8]) -> Result<Option<Winner>, Infallible> {
-            Ok(self.0.get(id).copied())
+        fn find(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, Infallible> {
+            Ok(self.0.get(id).map(|winner| (self.1, *winner)))
         }
         fn insert(&mut self, id: &[u8], winner: Winner) {
             assert!(
@@ -133,7 +133,7 @@ pub(crate) mod tests {
         #[test]
         fn the_first_record_of_an_id_wins(records in prop::collection::vec((0u8..20, any::<u64>(), 0u8..20), 0..200)) {
             let place = Place { log: LOG, partitions: 3, partition: 1 };
-            let mut ids = Model::default();
+            let mut ids = Model(HashMap::new(), 1);
             let mut first: HashMap<String, u64> = HashMap::new();
             for (offset, (id, token, kind)) in records.iter().enumerate() {
                 let offset = offset as u64 * 2;

@@ -3,6 +3,7 @@
 //! Which records of the log were accepted need not be decided again: the partition remembers which were not.
 
 use crate::handle::Shared;
+use crate::lanes::Lane;
 use crate::recent::{BATCH_BYTES, BATCH_RECORDS};
 use bytes::Bytes;
 use rtf_kafka::{Isolation, Polled, Record, Start, Tail};
@@ -21,8 +22,8 @@ const QUESTION: Duration = Duration::from_secs(10);
 type Batches = mpsc::Sender<Result<AcceptedBatch, RegistryError>>;
 
 /// Sends everything accepted from `from` on until the recent records take over. Blocking; ends early when nobody listens.
-pub fn run(shared: &Shared, partition: PartitionId, from: Offset, batches: &Batches) {
-    if let Err(error) = carry(shared, partition, from, batches) {
+pub fn run(shared: &Shared, lane: &Lane, from: Offset, batches: &Batches) {
+    if let Err(error) = carry(shared, lane, from, batches) {
         // A reader that went away needs no error.
         let _ = batches.blocking_send(Err(error));
     }
@@ -30,14 +31,15 @@ pub fn run(shared: &Shared, partition: PartitionId, from: Offset, batches: &Batc
 
 fn carry(
     shared: &Shared,
-    partition: PartitionId,
+    lane: &Lane,
     from: Offset,
     batches: &Batches,
 ) -> Result<(), RegistryError> {
+    let partition = lane.partition;
     let tail = open(shared, partition, from)?;
     let (mut next, mut last_progress) = (from, Instant::now());
-    while next < shared.recent.start(partition) {
-        let batch = collect(shared, partition, &tail, next)?;
+    while next < lane.recent.start() {
+        let batch = collect(shared, lane, &tail, next)?;
         if batch.next > next {
             last_progress = Instant::now();
         } else if last_progress.elapsed() > STALLED_AFTER {
@@ -82,11 +84,11 @@ fn open(shared: &Shared, partition: PartitionId, from: Offset) -> Result<Tail, R
 /// Reads until a batch is full or nothing comes.
 fn collect(
     shared: &Shared,
-    partition: PartitionId,
+    lane: &Lane,
     tail: &Tail,
     from: Offset,
 ) -> Result<AcceptedBatch, RegistryError> {
-    let end = shared.recent.start(partition);
+    let end = lane.recent.start();
     let mut batch = AcceptedBatch {
         records: Vec::new(),
         next: from,
@@ -99,7 +101,7 @@ fn collect(
             Polled::Record(record) if record.offset() >= end => batch.next = end,
             Polled::Record(record) => {
                 batch.next = record.offset() + 1;
-                if let Some(accepted) = accepted(shared, &record)? {
+                if let Some(accepted) = accepted(shared, lane, &record)? {
                     bytes += accepted.body.len();
                     batch.records.push(accepted);
                 }
@@ -112,7 +114,11 @@ fn collect(
 }
 
 /// The record, if it is an event that won its id.
-fn accepted(shared: &Shared, record: &Record<'_>) -> Result<Option<Accepted>, RegistryError> {
+fn accepted(
+    shared: &Shared,
+    lane: &Lane,
+    record: &Record<'_>,
+) -> Result<Option<Accepted>, RegistryError> {
     let broken = |words: &dyn std::fmt::Display| {
         RegistryError::Refused(format!(
             "partition {} offset {}: {words}",
@@ -129,7 +135,7 @@ fn accepted(shared: &Shared, record: &Record<'_>) -> Result<Option<Accepted>, Re
         Err(_) if shared.skips(record.partition(), record.offset()) => return Ok(None),
         Err(error) => return Err(broken(&error)),
     };
-    let remembered = shared.partition(record.partition()).read();
+    let remembered = lane.remembered.read();
     let is_accepted = remembered.is_accepted(record.offset(), event.id);
     Ok(is_accepted.map_err(|e| broken(&e))?.then(|| Accepted {
         offset: record.offset(),

@@ -28,15 +28,41 @@ pub enum RegistryFailure {
     },
     /// The partition count differs from the configuration.
     #[error(
-        "join log `{topic}` has {found} partitions, [registry].partitions says {wanted}; ids would move away from their winners, so correct the configuration"
+        "join log `{topic}` has {found} partitions, [registry].partitions says {wanted}; ids would move away from their winners, so correct the configuration. \
+         To have more partitions run `rtf registry split`"
     )]
     PartitionCount {
         /// The log's topic.
         topic: String,
-        /// What the broker says.
+        /// What the log says.
         found: u32,
         /// What the configuration says.
         wanted: u32,
+    },
+    /// Somebody gave the topic more partitions, but not by a split.
+    #[error(
+        "join log `{topic}` has {found} partitions, but the log itself speaks of {count}: somebody else raised the number, and no id belongs to the others. \
+         To put them to use start with [registry].topic_checks = \"warn\" and run `rtf registry split --partitions N`, N a multiple of {count} and at least {found}"
+    )]
+    Raised {
+        /// The log's topic.
+        topic: String,
+        /// What the broker says.
+        found: u32,
+        /// What holds in the log.
+        count: u32,
+    },
+    /// It is to serve a partition that the log did not begin with.
+    #[error(
+        "[registry].serves names partition {partition}, but join log `{topic}` began with {roots}: partitions that were split off are served with those they came from"
+    )]
+    Serves {
+        /// The log's topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// How many the log began with.
+        roots: u32,
     },
     /// The data directory belongs to another log.
     #[error(

@@ -1,22 +1,23 @@
 //! What other roles hold of a replica: the [`Registry`] port over its shared state.
 
-use crate::apply::{Ids, Winner};
+use crate::apply::Winner;
 use crate::catch_up;
+use crate::error::RegistryFailure;
+use crate::lanes::{Lane, Lanes};
+use crate::lineage::{Birth, Lineage};
 use crate::operator::Collected;
-use crate::pending::Batch;
-use crate::recent::{Read, Recent};
-use crate::remembered::Remembered;
+use crate::pending::{Batch, Slot};
+use crate::recent::Read;
 use crate::store::StoreError;
 use crate::writer::Writer;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use rtf_kafka::Settings;
 use rtf_proto::control::Control;
-use rtf_proto::partitioner::partition_of;
 use rtf_proto::{
-    AcceptedBatch, AcceptedStream, LogId, LookupItem, Offset, PartitionId, Registration, Registry,
-    RegistryError, RegistryPartition, RegistryStatus, Resolved, SourceId, Verdict,
+    AcceptedBatch, AcceptedStream, EventId, LogId, LookupItem, Offset, PartitionId, Registration,
+    Registry, RegistryError, RegistryPartition, RegistryStatus, Resolved, SourceId, Verdict,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -42,12 +43,13 @@ pub struct Shared {
     pub settings: Settings,
     pub topic: String,
     pub log: LogId,
-    pub partitions: u32,
     pub data: PathBuf,
     pub writer: Writer,
-    pub recent: Recent,
-    remembered: Vec<RwLock<Remembered>>,
-    ends: Vec<AtomicU64>,
+    pub lanes: Arc<Lanes>,
+    /// Held while children take over their parent's buckets, and while buckets are sealed: a child must not take over a table that was just replaced.
+    pub births: Mutex<()>,
+    /// The keeper has something to do at once.
+    pub hurry: AtomicBool,
     /// As last measured.
     pub disk_bytes: AtomicU64,
     /// Broken records that are passed over, as the configuration says.
@@ -70,20 +72,17 @@ impl Shared {
         log: LogId,
         data: PathBuf,
         writer: Writer,
-        recent: Recent,
-        remembered: Vec<Remembered>,
+        lanes: Arc<Lanes>,
     ) -> Self {
         Self {
             settings,
             topic,
             log,
-            partitions: u32::try_from(remembered.len())
-                .expect("partitions were counted in 32 bits"),
             data,
             writer,
-            recent,
-            ends: remembered.iter().map(|_| AtomicU64::new(0)).collect(),
-            remembered: remembered.into_iter().map(RwLock::new).collect(),
+            lanes,
+            births: Mutex::default(),
+            hurry: AtomicBool::new(false),
             disk_bytes: AtomicU64::new(0),
             skip: BTreeSet::new(),
             collecting: Mutex::default(),
@@ -96,13 +95,28 @@ impl Shared {
         }
     }
 
-    pub fn partition(&self, partition: PartitionId) -> &RwLock<Remembered> {
-        &self.remembered[partition as usize]
+    /// The log is not the one that was applied.
+    pub fn truncated(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+        words: impl Into<String>,
+    ) -> RegistryFailure {
+        RegistryFailure::Truncated {
+            topic: self.topic.clone(),
+            partition,
+            offset,
+            words: words.into(),
+            path: self.data.clone(),
+        }
     }
 
-    /// All partitions, in order.
-    pub fn all(&self) -> impl Iterator<Item = (PartitionId, &RwLock<Remembered>)> {
-        (0..).zip(&self.remembered)
+    /// The data directory cannot be used.
+    pub fn data_failed(&self, error: &StoreError) -> RegistryFailure {
+        RegistryFailure::Data {
+            path: self.data.clone(),
+            words: error.to_string(),
+        }
     }
 
     /// Every partition's barrier came back: what was in the log at the start is applied.
@@ -143,8 +157,26 @@ impl Shared {
         Ok(())
     }
 
-    pub fn heard_end(&self, partition: PartitionId, end: Offset) {
-        self.ends[partition as usize].store(end, Ordering::Relaxed);
+    /// Says in a new partition's log where it comes from, so that it begins to count; and asks there for what it holds already, if this replica has
+    /// not caught up yet.
+    pub fn announce(&self, partition: PartitionId) {
+        let lane = self.lanes.get(partition);
+        let birth = lane.and_then(|lane| lane.remembered.read().lineage.unborn());
+        if let Some(Birth { parent, offset }) = birth {
+            let born = Control::Born { parent, offset };
+            self.writer.append_later(Slot::Control(partition, born));
+        }
+        if !self.is_ready() {
+            self.writer.append_later(Slot::Barrier(partition));
+        }
+    }
+
+    /// What splits did to partition 0, where they begin. Every replica follows it.
+    pub fn lineage(&self) -> Lineage {
+        let lane = self.lanes.get(0);
+        lane.map_or_else(Lineage::default, |lane| {
+            lane.remembered.read().lineage.clone()
+        })
     }
 
     /// Takes no new work from now on.
@@ -173,36 +205,42 @@ impl Shared {
     }
 
     pub fn ids(&self) -> u64 {
-        self.remembered.iter().map(|r| r.read().ids()).sum()
+        let lanes = self.lanes.all();
+        lanes.iter().map(|lane| lane.remembered.read().ids()).sum()
     }
 
-    /// First offset not yet applied.
-    pub fn applied(&self, partition: PartitionId) -> Offset {
-        *self.recent.watch(partition).borrow()
+    /// The lane an id belongs to.
+    pub fn lane_of(&self, id: &EventId) -> Result<Arc<Lane>, RegistryError> {
+        let mut lanes = self.lanes_of(std::iter::once(id))?;
+        Ok(lanes.pop().expect("one was asked for"))
     }
 
-    fn find(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, StoreError> {
-        let partition = partition_of(id, self.partitions);
-        Ok(self
-            .partition(partition)
-            .read()
-            .find(id)?
-            .map(|winner| (partition, winner)))
+    /// The lanes ids belong to.
+    fn lanes_of<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a EventId>,
+    ) -> Result<Vec<Arc<Lane>>, RegistryError> {
+        let lanes = self.lanes.of(ids.map(EventId::as_bytes));
+        let missing = |partition| not_served(partition);
+        lanes
+            .into_iter()
+            .map(|lane| lane.map_err(missing))
+            .collect()
     }
+}
 
-    /// Whether an id that is not remembered is not to be registered either.
-    fn is_too_old(&self, item: &Registration) -> bool {
-        let source = (item.source.topic_id, item.source.partition);
-        self.partition(partition_of(item.id.as_bytes(), self.partitions))
-            .read()
-            .is_below_floor(source, item.source.offset)
-    }
+/// Why a replica that serves a part of the log does not answer.
+fn not_served(partition: PartitionId) -> RegistryError {
+    RegistryError::Unavailable(format!(
+        "partition {partition} is not served by this replica"
+    ))
+}
 
-    fn is_absent(&self, id: &[u8]) -> bool {
-        self.partition(partition_of(id, self.partitions))
-            .read()
-            .is_absent(id)
-    }
+/// Whether an id that is not remembered is not to be registered either.
+fn is_too_old(lane: &Lane, item: &Registration) -> bool {
+    let source = (item.source.topic_id, item.source.partition);
+    let remembered = lane.remembered.read();
+    remembered.is_below_floor(source, item.source.offset)
 }
 
 /// A replica, as its callers see it; cheap to clone.
@@ -225,18 +263,17 @@ impl RegistryHandle {
         self.0.is_connected()
     }
 
-    /// Looks ids up: nearly all absent ones in memory alone, the others where blocking is allowed if they are many.
-    async fn find_all(&self, ids: Vec<bytes::Bytes>) -> Result<Vec<Found>, RegistryError> {
+    /// Looks ids up in their lanes: nearly all absent ones in memory alone, the others where blocking is allowed if they are many.
+    async fn find_all(&self, ids: Vec<(Arc<Lane>, EventId)>) -> Result<Vec<Found>, RegistryError> {
         let mut found = vec![None; ids.len()];
-        let hits: Vec<usize> = (0..ids.len())
-            .filter(|i| !self.0.is_absent(&ids[*i]))
-            .collect();
-        let shared = self.0.clone();
+        let mut hits: Vec<_> = ids.into_iter().enumerate().collect();
+        hits.retain(|(_, (lane, id))| !lane.remembered.read().is_absent(id.as_bytes()));
         let count = hits.len();
         let read = move || -> Result<Vec<(usize, Found)>, StoreError> {
-            hits.into_iter()
-                .map(|i| Ok((i, shared.find(&ids[i])?)))
-                .collect()
+            let find = |(at, (lane, id)): (usize, (Arc<Lane>, EventId))| {
+                Ok((at, lane.remembered.read().registered(id.as_bytes())?))
+            };
+            hits.into_iter().map(find).collect()
         };
         let winners = if count <= HITS_INLINE {
             read()
@@ -297,17 +334,18 @@ impl Registry for RegistryHandle {
         if self.0.is_paused() {
             return Err(RegistryError::Unavailable(PAUSED.into()));
         }
-        let known = self
-            .find_all(items.iter().map(|item| item.id.bytes().clone()).collect())
-            .await?;
+        let lanes = self.0.lanes_of(items.iter().map(|item| &item.id))?;
+        let ids = items.iter().map(|item| item.id.clone());
+        let known = self.find_all(lanes.iter().cloned().zip(ids).collect());
+        let known = known.await?;
         let (batch, answers) = Batch::new(items.len());
         let mut unknown = Vec::with_capacity(items.len());
-        for (index, (item, known)) in items.into_iter().zip(known).enumerate() {
+        for (index, ((item, known), lane)) in items.into_iter().zip(known).zip(lanes).enumerate() {
             match known {
                 // A hit is final; only a miss needs the log.
                 Some((_, winner)) => batch.give(index, known_verdict(&item, &winner)),
                 // So is a floor.
-                None if self.0.is_too_old(&item) => batch.give(index, Verdict::TooOld),
+                None if is_too_old(&lane, &item) => batch.give(index, Verdict::TooOld),
                 None => unknown.push((index, item)),
             }
         }
@@ -327,14 +365,9 @@ impl Registry for RegistryHandle {
 
     async fn lookup(&self, items: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
         self.is_serving()?;
-        let found = self
-            .find_all(
-                items
-                    .into_iter()
-                    .map(|item| item.id.bytes().clone())
-                    .collect(),
-            )
-            .await?;
+        let lanes = self.0.lanes_of(items.iter().map(|item| &item.id))?;
+        let ids = items.into_iter().map(|item| item.id);
+        let found = self.find_all(lanes.into_iter().zip(ids).collect()).await?;
         let resolved = |(partition, winner): (PartitionId, Winner)| Resolved {
             partition,
             offset: winner.offset,
@@ -345,9 +378,9 @@ impl Registry for RegistryHandle {
 
     async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError> {
         self.is_serving()?;
-        for partition in 0..self.0.partitions {
+        for lane in self.0.lanes.all_served() {
             let control = Control::Progress(marks.clone());
-            self.0.writer.append_control(partition, control);
+            self.0.writer.append_control(lane.partition, control);
         }
         Ok(())
     }
@@ -357,18 +390,17 @@ impl Registry for RegistryHandle {
         partition: PartitionId,
         from: Offset,
     ) -> Result<AcceptedStream, RegistryError> {
-        if partition >= self.0.partitions {
-            let words = format!("partition {partition} of {}", self.0.partitions);
-            return Err(RegistryError::Refused(format!("there is no {words}")));
-        }
+        // It may be there in a moment, or with another replica.
+        let lane = self.0.lanes.served(partition);
+        let lane = lane.ok_or_else(|| not_served(partition))?;
         self.0.is_connected()?;
-        if from > self.0.applied(partition) {
+        if from > lane.applied() {
             // Not an error: a reader may be ahead of a replica that is still catching up.
             tracing::debug!(partition, from, "a reader is ahead of what is applied here");
         }
         let reader = Reader {
             shared: self.0.clone(),
-            partition,
+            lane,
             cursor: from,
             catching_up: None,
             ended: false,
@@ -377,15 +409,17 @@ impl Registry for RegistryHandle {
     }
 
     async fn status(&self) -> Result<RegistryStatus, RegistryError> {
-        let served = (0..self.0.partitions).map(|partition| {
-            let applied = self.0.applied(partition);
-            let end = self.0.ends[partition as usize]
-                .load(Ordering::Relaxed)
-                .max(applied);
-            let remembered = self.0.partition(partition).read();
+        let served = |lane: Arc<Lane>| {
+            let (applied, end) = (lane.applied(), lane.end());
+            let remembered = lane.remembered.read();
+            let is_born = remembered.lineage.unborn().is_none();
             RegistryPartition {
-                partition,
-                count: self.0.partitions,
+                partition: lane.partition,
+                count: if is_born {
+                    remembered.lineage.count()
+                } else {
+                    0
+                },
                 applied,
                 end,
                 ids: remembered.ids(),
@@ -394,16 +428,17 @@ impl Registry for RegistryHandle {
                 buckets: remembered.report(),
                 awaited: remembered.age.awaited(),
             }
-        });
+        };
+        let layout = self.0.lanes.layout();
         Ok(RegistryStatus {
             log: self.0.log,
-            partitions: self.0.partitions,
-            roots: self.0.partitions,
+            partitions: layout.partitions(),
+            roots: layout.roots(),
             incarnation: self.0.writer.incarnation().0,
             ready: self.0.is_ready() && !*self.0.cut_off.borrow(),
             paused: self.0.is_paused(),
             disk_bytes: self.0.disk_bytes.load(Ordering::Relaxed),
-            served: served.collect(),
+            served: self.0.lanes.all_served().into_iter().map(served).collect(),
         })
     }
 }
@@ -411,7 +446,7 @@ impl Registry for RegistryHandle {
 /// One reader of a partition's accepted records.
 struct Reader {
     shared: Arc<Shared>,
-    partition: PartitionId,
+    lane: Arc<Lane>,
     cursor: Offset,
     catching_up: Option<mpsc::Receiver<Result<AcceptedBatch, RegistryError>>>,
     ended: bool,
@@ -431,7 +466,7 @@ impl Reader {
     }
 
     async fn next(&mut self) -> Result<AcceptedBatch, RegistryError> {
-        let mut changed = self.shared.recent.watch(self.partition);
+        let mut changed = self.lane.recent.watch();
         loop {
             if let Some(batches) = &mut self.catching_up {
                 match batches.recv().await {
@@ -440,7 +475,7 @@ impl Reader {
                 }
             }
             changed.mark_unchanged();
-            match self.shared.recent.read(self.partition, self.cursor) {
+            match self.lane.recent.read(self.cursor) {
                 Read::Batch(batch) => return Ok(batch),
                 Read::Behind(_) => self.catch_up().await?,
                 Read::Nothing => {
@@ -461,9 +496,9 @@ impl Reader {
         let permit =
             permit.map_err(|_| RegistryError::Unavailable("the replica stopped".into()))?;
         let (batches, receiver) = mpsc::channel(CATCH_UP_BATCHES);
-        let (shared, partition, from) = (self.shared.clone(), self.partition, self.cursor);
+        let (shared, lane, from) = (self.shared.clone(), self.lane.clone(), self.cursor);
         tokio::task::spawn_blocking(move || {
-            catch_up::run(&shared, partition, from, &batches);
+            catch_up::run(&shared, &lane, from, &batches);
             drop(permit);
         });
         self.catching_up = Some(receiver);

@@ -3,12 +3,15 @@
 use crate::age::BucketId;
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
+use crate::lanes::Lane;
 use crate::log_topic::LogTopic;
 use crate::operator::collected;
+use crate::split;
 use crate::store::{Store, StoreError};
 use rtf_kafka::Cluster;
 use rtf_proto::control::{Control, Settings};
 use rtf_proto::{Offset, PartitionId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -49,7 +52,7 @@ pub struct Keeper {
     verify_at: Instant,
     deviations: u32,
     heard_at: Instant,
-    progress: Vec<Progress>,
+    progress: HashMap<PartitionId, Progress>,
 }
 
 /// What was seen of a partition at the last look that saw it move.
@@ -68,14 +71,11 @@ impl Keeper {
         strict: bool,
     ) -> Self {
         let now = Instant::now();
-        let progress = Progress {
-            applied: 0,
-            at: now,
-        };
         Self {
-            progress: vec![progress; shared.partitions as usize],
+            progress: HashMap::new(),
             settings: topic.settings(),
-            verify_at: now + VERIFY_EVERY,
+            // As soon as the log is applied: only then it is known how many partitions it speaks of.
+            verify_at: now,
             deviations: 0,
             heard_at: now,
             shared,
@@ -97,8 +97,12 @@ impl Keeper {
             self.verify()?;
             self.seal(stop);
             self.measure();
+            split::advance(&self.shared, &self.cluster);
             let next = Instant::now() + EVERY;
             while !stop.is_cancelled() && Instant::now() < next {
+                if self.shared.hurry.swap(false, Ordering::Relaxed) {
+                    split::advance(&self.shared, &self.cluster);
+                }
                 std::thread::sleep(STOP_POLL);
             }
         }
@@ -116,8 +120,9 @@ impl Keeper {
     fn sync(&self) {
         // Taken before: who asks from now on gets what the next step removes.
         let asked = std::mem::take(&mut *self.shared.collecting.lock());
-        let needed = self.shared.all().map(|(_, r)| r.read().oldest_needed());
-        let oldest = needed.min();
+        let lanes = self.shared.lanes.all().into_iter();
+        let oldest = lanes.map(|lane| lane.remembered.read().oldest_needed());
+        let oldest = oldest.min();
         let synced = self.store.sync();
         let removed =
             synced.and_then(|()| oldest.map_or(Ok(Vec::new()), |id| self.store.remove_before(id)));
@@ -136,7 +141,8 @@ impl Keeper {
 
     /// Rewrites the buckets that no partition writes to any more, nor may write to again after a crash.
     fn seal(&self, stop: &CancellationToken) {
-        let settled = self.shared.all().map(|(_, r)| r.read().settled_in()).min();
+        let lanes = self.shared.lanes.all().into_iter();
+        let settled = lanes.map(|lane| lane.remembered.read().settled_in()).min();
         for id in settled.map_or(Vec::new(), |id| self.store.open_before(id)) {
             let begun = Instant::now();
             match self.seal_one(id, stop) {
@@ -154,14 +160,14 @@ impl Keeper {
 
     /// Its bytes on disk; `None` when stopped before it was done.
     fn seal_one(&self, id: BucketId, stop: &CancellationToken) -> Result<Option<u64>, StoreError> {
-        let sealed = self
-            .store
-            .seal(id, self.shared.partitions, || !stop.is_cancelled())?;
+        let partitions = self.shared.lanes.partitions();
+        let sealed = self.store.seal(id, partitions, || !stop.is_cancelled())?;
         let Some(sealed) = sealed else {
             return Ok(None);
         };
-        for (_, remembered) in self.shared.all() {
-            remembered.write().seal(id, sealed.clone());
+        let _births = self.shared.births.lock();
+        for lane in self.shared.lanes.all() {
+            lane.remembered.write().seal(id, sealed.clone());
         }
         self.store.close(id)?;
         Ok(Some(sealed.disk_bytes()))
@@ -170,18 +176,18 @@ impl Keeper {
     /// Asks Kafka about each partition. A replica that gets no answer at all says that it is cut off, so that its callers go elsewhere.
     fn look_at_all(&mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         let mut unanswered = 0;
-        for partition in 0..self.shared.partitions {
+        for lane in self.shared.lanes.all() {
             if stop.is_cancelled() || unanswered >= UNANSWERED_MAX {
                 break;
             }
             match self
                 .cluster
-                .offsets_within(&self.shared.topic, partition, ANSWER_WITHIN)
+                .offsets_within(&self.shared.topic, lane.partition, ANSWER_WITHIN)
             {
                 Ok((_, end)) => {
                     self.heard_at = Instant::now();
                     self.shared.set_cut_off(false);
-                    self.look(partition, end)?;
+                    self.look(&lane, end)?;
                 }
                 Err(_) => unanswered += 1,
             }
@@ -192,9 +198,9 @@ impl Keeper {
         Ok(())
     }
 
-    fn look(&mut self, partition: PartitionId, end: Offset) -> Result<(), RegistryFailure> {
-        self.shared.heard_end(partition, end);
-        let applied = self.shared.applied(partition);
+    fn look(&mut self, lane: &Lane, end: Offset) -> Result<(), RegistryFailure> {
+        lane.heard_end(end);
+        let (partition, applied) = (lane.partition, lane.applied());
         let labels = [
             ("topic", self.shared.topic.clone()),
             ("partition", partition.to_string()),
@@ -203,7 +209,7 @@ impl Keeper {
             .set(end.saturating_sub(applied) as f64);
         self.suspect(partition, applied, end)?;
         if self.shared.is_ready() {
-            self.tend(partition, applied);
+            self.tend(lane, applied);
         }
         Ok(())
     }
@@ -215,8 +221,9 @@ impl Keeper {
         applied: Offset,
         end: Offset,
     ) -> Result<(), RegistryFailure> {
-        let progress = &mut self.progress[partition as usize];
         let now = Instant::now();
+        let progress = self.progress.entry(partition);
+        let progress = progress.or_insert(Progress { applied, at: now });
         if applied != progress.applied || applied == end {
             *progress = Progress { applied, at: now };
             return Ok(());
@@ -225,18 +232,12 @@ impl Keeper {
         if stalled < STALLED_AFTER {
             return Ok(());
         }
-        let topic = self.shared.topic.clone();
         if end < applied {
-            return Err(RegistryFailure::Truncated {
-                topic,
-                partition,
-                offset: applied,
-                words: format!("it ends at {end}, but was applied further"),
-                path: self.shared.data.clone(),
-            });
+            let words = format!("it ends at {end}, but was applied further");
+            return Err(self.shared.truncated(partition, applied, words));
         }
         Err(RegistryFailure::Stalled {
-            topic,
+            topic: self.shared.topic.clone(),
             partition,
             applied,
             end,
@@ -245,8 +246,11 @@ impl Keeper {
     }
 
     /// Appends what the log should say about itself and does not.
-    fn tend(&self, partition: PartitionId, applied: Offset) {
-        let remembered = self.shared.partition(partition).read();
+    fn tend(&self, lane: &Lane, applied: Offset) {
+        let remembered = lane.remembered.read();
+        if remembered.lineage.unborn().is_some() {
+            return;
+        }
         let mut due = Vec::new();
         if remembered.age.settings() != Some(self.settings) {
             due.push(Control::Settings(self.settings));
@@ -259,9 +263,7 @@ impl Keeper {
             .checkpointed
             .is_none_or(|at| at.elapsed() > checkpoint_every.mul_f64(patience))
         {
-            let checkpoint = remembered
-                .age
-                .checkpoint(applied, remembered.digest.latest());
+            let checkpoint = remembered.checkpoint(applied);
             due.push(Control::Checkpoint(checkpoint));
         }
         let heartbeat_every = HEARTBEAT_EVERY.min(span / 4);
@@ -270,22 +272,26 @@ impl Keeper {
         }
         drop(remembered);
         for control in due {
-            self.shared.writer.append_control(partition, control);
+            self.shared.writer.append_control(lane.partition, control);
         }
     }
 
     fn verify(&mut self) -> Result<(), RegistryFailure> {
-        if Instant::now() < self.verify_at {
+        if Instant::now() < self.verify_at || !self.shared.is_ready() {
             return Ok(());
         }
         self.verify_at = Instant::now() + VERIFY_EVERY;
-        let error = match self.topic.verify(&self.cluster, self.shared.log) {
+        let lineage = self.shared.lineage();
+        let verified = self.topic.verify(&self.cluster, self.shared.log, &lineage);
+        let error = match verified {
             Ok(()) => {
                 self.deviations = 0;
                 return Ok(());
             }
             // Kafka is away: that is noticed elsewhere.
             Err(RegistryFailure::Kafka(_)) => return Ok(()),
+            // Not the topic, but the configuration is another one than the log was made with.
+            Err(error @ RegistryFailure::PartitionCount { .. }) => return Err(error),
             Err(error) => error,
         };
         tracing::error!(%error, "the join log's topic is not as it must be");

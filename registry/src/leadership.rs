@@ -27,15 +27,7 @@ pub fn check(
         offset,
         "the log has a new leader: checking that it is the same log"
     );
-    let differs = |words: &str| {
-        Err(RegistryFailure::Truncated {
-            topic: shared.topic.clone(),
-            partition,
-            offset,
-            words: words.into(),
-            path: shared.data.clone(),
-        })
-    };
+    let differs = |words: &str| Err(shared.truncated(partition, offset, words));
     for _ in 0..TRIES {
         match read(shared, partition, offset)? {
             Read::Hash(found) if found == hash => return Ok(()),

@@ -1,6 +1,7 @@
 //! The join log's topic: made with the settings the protocol needs, and checked for them (RULES 6, 11).
 
 use crate::error::RegistryFailure;
+use crate::lineage::Lineage;
 use rtf_kafka::{Cluster, TopicInfo};
 use rtf_proto::LogId;
 use rtf_proto::control::Settings;
@@ -16,7 +17,7 @@ const BUCKETS: u32 = 12;
 pub struct LogTopic {
     /// Its name.
     pub name: String,
-    /// Its partitions.
+    /// Its partitions when it is made.
     pub partitions: u32,
     /// Replication factor; `None`: 3 where there are 3 brokers.
     pub replication: Option<i32>,
@@ -45,17 +46,22 @@ impl LogTopic {
     ///
     /// # Errors
     /// Kafka does not answer; the topic is gone, another one, or not as it must be.
-    pub fn verify(&self, cluster: &Cluster, log: LogId) -> Result<(), RegistryFailure> {
+    pub fn verify(
+        &self,
+        cluster: &Cluster,
+        log: LogId,
+        lineage: &Lineage,
+    ) -> Result<(), RegistryFailure> {
         let info = cluster.topic(&self.name)?;
         let found = info.map_or_else(|| "(no topic)".to_owned(), |info| info.id.to_string());
         if found != log.to_string() {
             return Err(self.deviation("topic id", found, format!("`{log}`")));
         }
-        if self.verify {
-            self.check(cluster)
-        } else {
-            Ok(())
+        if !self.verify {
+            return Ok(());
         }
+        self.check_counts(info.map_or(0, |info| info.partitions), lineage)?;
+        self.check(cluster)
     }
 
     /// Makes the topic unless it is there, and checks it. Blocking.
@@ -74,17 +80,35 @@ impl LogTopic {
             ("max.message.bytes", max_bytes.as_str()),
         ];
         let info = cluster.ensure_topic(&self.name, self.partitions, self.replication, &config)?;
-        if info.partitions != self.partitions {
-            return Err(RegistryFailure::PartitionCount {
-                topic: self.name.clone(),
-                found: info.partitions,
-                wanted: self.partitions,
-            });
-        }
         if self.verify {
             self.check(cluster)?;
         }
         Ok(info)
+    }
+
+    /// The topic has not as many partitions as the configuration says.
+    pub fn wrong_count(&self, found: u32) -> RegistryFailure {
+        RegistryFailure::PartitionCount {
+            topic: self.name.clone(),
+            found,
+            wanted: self.partitions,
+        }
+    }
+
+    /// Whether the topic has the partitions that the log itself speaks of, and the configuration one of the counts that held in it.
+    fn check_counts(&self, found: u32, lineage: &Lineage) -> Result<(), RegistryFailure> {
+        if !lineage.counts().contains(&self.partitions) {
+            return Err(self.wrong_count(lineage.count()));
+        }
+        let wanted = lineage.wanted().unwrap_or_default();
+        if found > lineage.count().max(wanted) {
+            return Err(RegistryFailure::Raised {
+                topic: self.name.clone(),
+                found,
+                count: lineage.count(),
+            });
+        }
+        Ok(())
     }
 
     fn check(&self, cluster: &Cluster) -> Result<(), RegistryFailure> {

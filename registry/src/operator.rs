@@ -1,10 +1,10 @@
 //! What an operator may ask of a running replica. Decides nothing: whatever changes what is remembered goes through the log.
 
 use crate::age::BucketId;
-use crate::handle::{RegistryHandle, Shared};
+use crate::handle::RegistryHandle;
+use crate::lanes::Lane;
 use crate::store::StoreError;
 use rtf_proto::control::Control;
-use rtf_proto::partitioner::partition_of;
 use rtf_proto::{
     EventId, Offset, PartitionId, RegistryBucket, RegistryError, Resolved, SourceId, TopicId,
 };
@@ -111,11 +111,10 @@ impl RegistryHandle {
     /// # Errors
     /// The database could not.
     pub async fn standing(&self, id: EventId) -> Result<Option<Standing>, RegistryError> {
-        let shared = self.0.clone();
+        let lane = self.0.lane_of(&id)?;
         let looked_up = tokio::task::spawn_blocking(move || {
-            let partition = partition_of(id.as_bytes(), shared.partitions);
-            let standing = shared.partition(partition).read().standing(id.as_bytes());
-            Ok::<_, StoreError>(standing?.map(|(bucket, winner)| Standing {
+            let standing = lane.remembered.read().standing(id.as_bytes());
+            Ok::<_, StoreError>(standing?.map(|(partition, bucket, winner)| Standing {
                 resolved: Resolved {
                     partition,
                     offset: winner.offset,
@@ -130,13 +129,13 @@ impl RegistryHandle {
 
     /// The newest digests of each partition.
     pub fn digests(&self) -> Vec<PartitionDigest> {
-        let each = (DIGESTS / self.0.partitions.max(1) as usize).clamp(1, DIGESTS_EACH);
-        (0..self.0.partitions)
-            .map(|partition| PartitionDigest {
-                partition,
-                marks: marks(&self.0, partition, each),
-            })
-            .collect()
+        let lanes = self.0.lanes.all_served();
+        let each = (DIGESTS / lanes.len().max(1)).clamp(1, DIGESTS_EACH);
+        let digest = |lane: &std::sync::Arc<Lane>| PartitionDigest {
+            partition: lane.partition,
+            marks: marks(lane, each),
+        };
+        lanes.iter().map(digest).collect()
     }
 
     /// Waits until what is forgotten was removed from the disk once more, and says what that was.
@@ -198,18 +197,19 @@ impl RegistryHandle {
             let sources: Vec<_> = sources.filter(|(id, _)| *id == topic).collect();
             (!sources.is_empty()).then_some((partition, sources))
         };
-        (self.0.all())
-            .map(|(partition, remembered)| (partition, remembered.read().age.awaited()))
+        let lanes = self.0.lanes.all_served().into_iter();
+        lanes
+            .map(|lane| (lane.partition, lane.remembered.read().age.awaited()))
             .filter_map(of_topic)
             .collect()
     }
 }
 
 /// The newest marks, and the sum of now if it is that of a moment between two records.
-fn marks(shared: &Shared, partition: PartitionId, count: usize) -> Vec<(Offset, u64)> {
+fn marks(lane: &Lane, count: usize) -> Vec<(Offset, u64)> {
     // Asked first: if nothing was reached since, every record below is wholly applied.
-    let applied = shared.applied(partition);
-    let remembered = shared.partition(partition).read();
+    let applied = lane.applied();
+    let remembered = lane.remembered.read();
     let mut marks: Vec<_> = remembered.digest.newest(count).collect();
     let (next, sum) = remembered.digest.now();
     if next == applied && marks.last().is_none_or(|(offset, _)| *offset < next) {

@@ -1,15 +1,17 @@
-//! The newest accepted records of each partition, in memory, for whoever carries them on. Knows no Kafka.
+//! The newest accepted records of a partition, in memory, for whoever carries them on. Knows no Kafka.
 //!
 //! A reader that keeps up never asks Kafka for what the registry has just read; one that falls behind the ring catches up
 //! elsewhere. A slow reader holds nothing up: the ring forgets, the log does not.
 
 use parking_lot::Mutex;
-use rtf_proto::{Accepted, AcceptedBatch, Offset, PartitionId};
+use rtf_proto::{Accepted, AcceptedBatch, Offset};
 use std::collections::VecDeque;
 use tokio::sync::watch;
 
-/// Bytes of rows kept over all partitions.
+/// Bytes of rows kept over all partitions, about.
 const RING_BYTES: usize = 32 << 20;
+/// However many partitions there are, each keeps a batch or two.
+const RING_BYTES_MIN: usize = 2 * BATCH_BYTES;
 /// Records and bytes handed out at once, about.
 pub const BATCH_RECORDS: usize = 500;
 pub const BATCH_BYTES: usize = 900 * 1024;
@@ -34,46 +36,39 @@ pub enum Read {
     Behind(Offset),
 }
 
-/// One ring per partition.
+/// A partition's ring.
 pub struct Recent {
-    rings: Vec<(Mutex<Ring>, watch::Sender<Offset>)>,
-    ring_bytes: usize,
+    ring: Mutex<Ring>,
+    changed: watch::Sender<Offset>,
+    most_bytes: usize,
 }
 
 impl Recent {
-    /// Empty rings, each at its partition's next offset.
-    pub fn new(next: impl ExactSizeIterator<Item = Offset>) -> Self {
-        let ring_bytes = RING_BYTES / next.len().max(1);
-        let ring = |next| Ring {
+    /// An empty ring at the partition's next offset, one of so many.
+    pub fn new(next: Offset, rings: usize) -> Self {
+        let ring = Ring {
             records: VecDeque::new(),
             bytes: 0,
             start: next,
             next,
         };
         Self {
-            rings: next
-                .map(|next| (Mutex::new(ring(next)), watch::Sender::new(next)))
-                .collect(),
-            ring_bytes,
+            ring: Mutex::new(ring),
+            changed: watch::Sender::new(next),
+            most_bytes: (RING_BYTES / rings.max(1)).max(RING_BYTES_MIN),
         }
     }
 
     /// Adds what was accepted up to `next`, and wakes readers.
-    pub fn push(
-        &self,
-        partition: PartitionId,
-        records: impl IntoIterator<Item = Accepted>,
-        next: Offset,
-    ) {
-        let (ring, changed) = &self.rings[partition as usize];
+    pub fn push(&self, records: impl IntoIterator<Item = Accepted>, next: Offset) {
         {
-            let mut ring = ring.lock();
+            let mut ring = self.ring.lock();
             for record in records {
                 ring.bytes += record.body.len();
                 ring.records.push_back(record);
             }
             ring.next = next;
-            while ring.bytes > self.ring_bytes {
+            while ring.bytes > self.most_bytes {
                 let Some(oldest) = ring.records.pop_front() else {
                     break;
                 };
@@ -81,22 +76,27 @@ impl Recent {
                 ring.start = oldest.offset + 1;
             }
         }
-        changed.send_replace(next);
+        self.changed.send_replace(next);
     }
 
     /// Tells when there is more.
-    pub fn watch(&self, partition: PartitionId) -> watch::Receiver<Offset> {
-        self.rings[partition as usize].1.subscribe()
+    pub fn watch(&self) -> watch::Receiver<Offset> {
+        self.changed.subscribe()
+    }
+
+    /// One past the last record applied.
+    pub fn next(&self) -> Offset {
+        *self.changed.borrow()
     }
 
     /// Where the ring begins.
-    pub fn start(&self, partition: PartitionId) -> Offset {
-        self.rings[partition as usize].0.lock().start
+    pub fn start(&self) -> Offset {
+        self.ring.lock().start
     }
 
     /// What comes from `from` on.
-    pub fn read(&self, partition: PartitionId, from: Offset) -> Read {
-        let ring = self.rings[partition as usize].0.lock();
+    pub fn read(&self, from: Offset) -> Read {
+        let ring = self.ring.lock();
         if from < ring.start {
             return Read::Behind(ring.start);
         }
@@ -142,7 +142,7 @@ mod tests {
         /// A reader gets every accepted record once and in order, or is told that it is behind.
         #[test]
         fn nothing_is_skipped(pushes in prop::collection::vec((prop::collection::vec((1u64..4, 0usize..3_000_000), 0..20), 1u64..5), 1..20), start in 0u64..10) {
-            let recent = Recent::new([start].into_iter());
+            let recent = Recent::new(start, 1);
             let (mut all, mut next, mut cursor, mut got) = (Vec::new(), start, start, Vec::new());
             for (records, gap) in pushes {
                 let mut batch = Vec::new();
@@ -152,9 +152,9 @@ mod tests {
                     all.push(next - 1);
                 }
                 next += gap;
-                recent.push(0, batch, next);
+                recent.push(batch, next);
                 loop {
-                    match recent.read(0, cursor) {
+                    match recent.read(cursor) {
                         Read::Batch(batch) => {
                             got.extend(batch.records.iter().map(|r| r.offset));
                             prop_assert!(batch.next > cursor);

@@ -1,22 +1,28 @@
 //! What a replica remembers of one partition: ids in buckets, how old they are, and which records were turned down.
+//!
+//! A partition that was born of a split looks into its parent's buckets too, as they were then: what is in them does not change any more, so
+//! they are shared and nothing is copied. It forgets them by its own log.
 
 use crate::age::{Age, BucketId};
 use crate::apply::{Ids, Winner};
 use crate::digest::Digest;
+use crate::lineage::{Birth, Lineage};
 use crate::memory::Memory;
 use crate::sealed::{Sealed, hash_of};
 use crate::store::{Blocks, Loaded, PartitionCommit, State, Store, StoreError};
 use roaring::RoaringTreemap;
-use rtf_proto::control::Control;
+use rtf_proto::control::{Checkpoint, Control};
 use rtf_proto::{Offset, Outcome, PartitionId, RegistryBucket, SourceId};
 use std::cell::LazyCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One partition's memory. Changed by the tail's thread alone.
 pub struct Remembered {
     partition: PartitionId,
     pub age: Age,
+    pub lineage: Lineage,
     pub digest: Digest,
     /// Oldest first, as in `age`.
     buckets: VecDeque<Bucket>,
@@ -31,18 +37,25 @@ pub struct Remembered {
     pub checkpointed: Option<Instant>,
 }
 
+#[derive(Clone)]
 struct Bucket {
     id: BucketId,
+    /// Partition that registered its ids: this one, or one it was split from.
+    home: PartitionId,
     ids: Known,
 }
 
 /// The ids of a bucket.
+#[derive(Clone)]
 enum Known {
-    /// May still grow, or waits to be sealed.
-    Open(Memory),
+    /// May still grow while nobody shares it, or waits to be sealed.
+    Open(Arc<Memory>),
     /// Rewritten for good.
     Sealed(Sealed),
 }
+
+/// Tables that were read from disk, for partitions that share them.
+pub type Shelf = HashMap<(PartitionId, BucketId), Arc<Memory>>;
 
 impl Remembered {
     /// Reads what is on disk.
@@ -50,26 +63,38 @@ impl Remembered {
     /// # Errors
     /// Something is damaged or missing.
     pub fn load(partition: PartitionId, store: &Store) -> Result<(Self, State), StoreError> {
+        Self::load_sharing(partition, store, &mut Shelf::new())
+    }
+
+    /// Reads what is on disk, but for what other partitions read before.
+    ///
+    /// # Errors
+    /// Something is damaged or missing.
+    pub fn load_sharing(
+        partition: PartitionId,
+        store: &Store,
+        shelf: &mut Shelf,
+    ) -> Result<(Self, State), StoreError> {
         let Loaded { state, rejected } = store.load(partition)?;
         let buckets = (state.age.buckets().iter())
             .map(|bucket| {
-                let ids = match store.sealed(bucket.id) {
-                    Some(sealed) => Known::Sealed(sealed),
-                    None => Known::Open(Memory::load(partition, store.bucket(bucket.id)?)?),
-                };
+                let id = bucket.id;
+                let home = state.lineage.home(id, partition);
+                let ids = Known::load(home, id, store, shelf)?;
                 // More may be on disk than the state knows of, never less: else somebody removed it.
-                if ids.count(partition) < bucket.ids {
+                if ids.count(home) < bucket.ids {
                     return Err(StoreError::Incomplete {
-                        bucket: bucket.id,
-                        partition,
+                        bucket: id,
+                        partition: home,
                     });
                 }
-                Ok(Bucket { id: bucket.id, ids })
+                Ok(Bucket { id, home, ids })
             })
             .collect::<Result<_, StoreError>>()?;
         let mut remembered = Self {
             partition,
             age: state.age.clone(),
+            lineage: state.lineage.clone(),
             digest: Digest::resume(state.next, state.digest),
             buckets,
             rejected,
@@ -82,16 +107,93 @@ impl Remembered {
         Ok((remembered, state))
     }
 
-    /// Ids remembered.
+    /// A partition of which nothing is known but its counts: its log is read from the first record there is.
+    pub fn fresh(
+        partition: PartitionId,
+        lineage: Lineage,
+        store: &Store,
+    ) -> Result<Self, StoreError> {
+        let age = Age::default();
+        let blocks = store.bucket(age.current())?;
+        Ok(Self::begun(
+            partition,
+            age,
+            lineage,
+            VecDeque::new(),
+            blocks,
+        ))
+    }
+
+    /// Has remembered nothing of its own yet.
+    fn begun(
+        partition: PartitionId,
+        age: Age,
+        lineage: Lineage,
+        buckets: VecDeque<Bucket>,
+        blocks: Blocks,
+    ) -> Self {
+        let mut begun = Self {
+            partition,
+            age,
+            lineage,
+            digest: Digest::default(),
+            buckets,
+            rejected: RoaringTreemap::new(),
+            uncommitted_rejected: Vec::new(),
+            saved: Vec::new(),
+            touched: Instant::now(),
+            checkpointed: None,
+        };
+        begun.begin(blocks);
+        begun
+    }
+
+    /// Splits it: from now on it keeps the ids that hash to it among so many. All it remembers must be on disk, and does not change any more.
+    pub fn split(&mut self, partitions: u32) {
+        self.lineage.split(partitions);
+        self.age.cut();
+    }
+
+    /// A child of it, which was just [split](Self::split) and has [begun](Self::begin) its new bucket. The child begins the same bucket.
+    pub fn child(&self, partition: PartitionId, birth: Birth, blocks: Blocks) -> Self {
+        let until = self.age.current();
+        let lineage = self.lineage.child(self.partition, birth, until);
+        let mut inherited = self.buckets.clone();
+        inherited.retain(|bucket| bucket.id < until);
+        Self::begun(partition, self.age.clone(), lineage, inherited, blocks)
+    }
+
+    /// Which partition it is.
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// Ids remembered that it registered itself.
     pub fn ids(&self) -> u64 {
-        let ids = |bucket: &Bucket| bucket.ids.count(self.partition);
-        self.buckets.iter().map(ids).sum()
+        self.buckets.iter().map(|bucket| self.own(bucket)).sum()
+    }
+
+    /// Ids of a bucket, unless another partition counts them.
+    fn own(&self, bucket: &Bucket) -> u64 {
+        if bucket.home == self.partition {
+            bucket.ids.count(bucket.home)
+        } else {
+            0
+        }
     }
 
     /// What each bucket holds, oldest first.
     pub fn report(&self) -> Vec<RegistryBucket> {
-        let report = |bucket: &Bucket| bucket.report(self.partition);
+        let report = |bucket| self.report_of(bucket);
         self.buckets.iter().map(report).collect()
+    }
+
+    fn report_of(&self, bucket: &Bucket) -> RegistryBucket {
+        RegistryBucket {
+            begin_ms: bucket.id,
+            ids: self.own(bucket),
+            sealed: matches!(bucket.ids, Known::Sealed(_)),
+        }
     }
 
     /// Whether the id is certainly not remembered; never touches the disk.
@@ -99,17 +201,29 @@ impl Remembered {
         let hash = LazyCell::new(|| hash_of(id));
         self.buckets.iter().all(|bucket| match &bucket.ids {
             Known::Open(memory) => memory.is_absent(id),
-            Known::Sealed(sealed) => sealed.is_absent(self.partition, *hash),
+            Known::Sealed(sealed) => sealed.is_absent(bucket.home, *hash),
         })
     }
 
-    /// The bucket an id stands in, with who won it.
+    /// The partition that registered an id, the bucket it stands in, and who won it.
     ///
     /// # Errors
     /// A block that cannot be read.
-    pub fn standing(&self, id: &[u8]) -> Result<Option<(RegistryBucket, Winner)>, StoreError> {
+    pub fn standing(
+        &self,
+        id: &[u8],
+    ) -> Result<Option<(PartitionId, RegistryBucket, Winner)>, StoreError> {
         let found = self.find_in(id)?;
-        Ok(found.map(|(bucket, winner)| (bucket.report(self.partition), winner)))
+        Ok(found.map(|(bucket, winner)| (bucket.home, self.report_of(bucket), winner)))
+    }
+
+    /// The partition that registered an id, with who won it.
+    ///
+    /// # Errors
+    /// A block that cannot be read.
+    pub fn registered(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, StoreError> {
+        let found = self.find_in(id)?;
+        Ok(found.map(|(bucket, winner)| (bucket.home, winner)))
     }
 
     /// Whether an event's record was accepted. It must have been applied.
@@ -120,8 +234,11 @@ impl Remembered {
         if self.rejected.contains(offset) {
             return Ok(false);
         }
-        // A winner that came later is of a time when this one was forgotten.
-        Ok(self.find(id)?.is_none_or(|winner| winner.offset >= offset))
+        // A winner that came later is of a time when this one was forgotten. One that a parent registered was there before all of this log.
+        let is_newer = |(home, winner): (PartitionId, Winner)| {
+            home == self.partition && winner.offset >= offset
+        };
+        Ok(self.registered(id)?.is_none_or(is_newer))
     }
 
     /// A record is next, with this append time. True when a bucket has to be [begun](Self::begin) for it.
@@ -134,8 +251,9 @@ impl Remembered {
     /// Begins the bucket that is now the current one.
     pub fn begin(&mut self, blocks: Blocks) {
         let id = self.age.current();
-        let ids = Known::Open(Memory::empty(self.partition, blocks));
-        self.buckets.push_back(Bucket { id, ids });
+        let home = self.partition;
+        let ids = Known::Open(Arc::new(Memory::empty(home, blocks)));
+        self.buckets.push_back(Bucket { id, home, ids });
     }
 
     /// Takes in what the log says about itself.
@@ -144,6 +262,25 @@ impl Remembered {
             self.checkpointed = Some(Instant::now());
         }
         self.age.control(control);
+        match control {
+            Control::Split { partitions } if self.partition == 0 => self.lineage.want(*partitions),
+            Control::Born { parent, offset } => {
+                self.lineage.born(Birth {
+                    parent: *parent,
+                    offset: *offset,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What it knows at this offset, for those who cannot read it from the log.
+    pub fn checkpoint(&self, applied: Offset) -> Checkpoint {
+        Checkpoint {
+            counts: self.lineage.counts().into(),
+            wanted: self.lineage.wanted(),
+            ..self.age.checkpoint(applied, self.digest.latest())
+        }
     }
 
     /// Forgets what is old enough; says how many ids that were.
@@ -154,8 +291,7 @@ impl Remembered {
             return 0;
         }
         let gone: Vec<Bucket> = self.buckets.drain(..dead.len().min(before)).collect();
-        let ids = |bucket: &Bucket| bucket.ids.count(self.partition);
-        gone.iter().map(ids).sum()
+        gone.iter().map(|bucket| self.own(bucket)).sum()
     }
 
     /// A record that did not win.
@@ -168,7 +304,8 @@ impl Remembered {
     /// What is not on disk as it is here.
     pub fn uncommitted(&self, next: Offset, anchor: Option<(Offset, u32)>) -> PartitionCommit<'_> {
         let blocks = self.buckets.iter().flat_map(|bucket| {
-            let blocks = bucket.ids.open().into_iter().flat_map(Memory::uncommitted);
+            let growing = bucket.ids.growing().into_iter();
+            let blocks = growing.flat_map(Memory::uncommitted);
             blocks.map(|(number, entries)| (bucket.id, number, entries))
         });
         PartitionCommit {
@@ -179,6 +316,7 @@ impl Remembered {
                 next,
                 anchor,
                 age: self.age.clone(),
+                lineage: self.lineage.clone(),
                 digest: self.digest.sum(),
                 ..State::default()
             },
@@ -191,7 +329,10 @@ impl Remembered {
         self.saved = self.buckets.iter().map(|bucket| bucket.id).collect();
         let current = self.buckets.len() - 1;
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
-            if let Known::Open(memory) = &mut bucket.ids {
+            // What is shared was whole on disk before.
+            if let Known::Open(memory) = &mut bucket.ids
+                && let Some(memory) = Arc::get_mut(memory)
+            {
                 memory.committed(at < current);
             }
         }
@@ -223,7 +364,7 @@ impl Remembered {
         for bucket in self.buckets.iter().rev() {
             let found = match &bucket.ids {
                 Known::Open(memory) => memory.find(id)?,
-                Known::Sealed(sealed) => sealed.find(self.partition, *hash, id)?.map(sealed_winner),
+                Known::Sealed(sealed) => sealed.find(bucket.home, *hash, id)?.map(sealed_winner),
             };
             if let Some(winner) = found {
                 return Ok(Some((bucket, winner)));
@@ -238,17 +379,24 @@ impl Remembered {
     }
 }
 
-impl Bucket {
-    fn report(&self, partition: PartitionId) -> RegistryBucket {
-        RegistryBucket {
-            begin_ms: self.id,
-            ids: self.ids.count(partition),
-            sealed: matches!(self.ids, Known::Sealed(_)),
-        }
-    }
-}
-
 impl Known {
+    fn load(
+        home: PartitionId,
+        id: BucketId,
+        store: &Store,
+        shelf: &mut Shelf,
+    ) -> Result<Self, StoreError> {
+        if let Some(sealed) = store.sealed(id) {
+            return Ok(Self::Sealed(sealed));
+        }
+        if let Some(memory) = shelf.get(&(home, id)) {
+            return Ok(Self::Open(memory.clone()));
+        }
+        let memory = Arc::new(Memory::load(home, store.bucket(id)?)?);
+        shelf.insert((home, id), memory.clone());
+        Ok(Self::Open(memory))
+    }
+
     fn count(&self, partition: PartitionId) -> u64 {
         match self {
             Self::Open(memory) => memory.ids(),
@@ -256,10 +404,11 @@ impl Known {
         }
     }
 
-    fn open(&self) -> Option<&Memory> {
+    /// What is neither sealed nor shared.
+    fn growing(&self) -> Option<&Memory> {
         match self {
-            Self::Open(memory) => Some(memory),
-            Self::Sealed(_) => None,
+            Self::Open(memory) if Arc::strong_count(memory) == 1 => Some(memory),
+            _ => None,
         }
     }
 }
@@ -276,18 +425,16 @@ fn sealed_winner((offset, outcome): (Offset, Outcome)) -> Winner {
 impl Ids for Remembered {
     type Error = StoreError;
 
-    fn find(&self, id: &[u8]) -> Result<Option<Winner>, StoreError> {
-        Ok(self.find_in(id)?.map(|(_, winner)| winner))
+    fn find(&self, id: &[u8]) -> Result<Option<(PartitionId, Winner)>, StoreError> {
+        self.registered(id)
     }
 
     fn insert(&mut self, id: &[u8], winner: Winner) {
-        let Some(Bucket {
-            ids: Known::Open(memory),
-            ..
-        }) = self.buckets.back_mut()
-        else {
+        let newest = self.buckets.back_mut().map(|bucket| &mut bucket.ids);
+        let Some(Known::Open(memory)) = newest else {
             unreachable!("the newest bucket is being written")
         };
+        let memory = Arc::get_mut(memory).expect("only older buckets are shared");
         memory.insert(id, winner);
     }
 

@@ -3,12 +3,15 @@
 use crate::error::RegistryFailure;
 use crate::handle::{RegistryHandle, Shared};
 use crate::keeper::Keeper;
+use crate::lanes::{Lanes, Serves};
+use crate::lineage::Lineage;
 use crate::log_topic::{LogTopic, MAX_RECORD_BYTES};
-use crate::recent::Recent;
-use crate::remembered::Remembered;
+use crate::pending::Slot;
+use crate::remembered::{Remembered, Shelf};
+use crate::roots;
 use crate::store::{State, Store, StoreError};
 use crate::tailer::Tailer;
-use crate::writer::{Unknown, Writer};
+use crate::writer::{Again, Writer};
 use rtf_kafka::{AppenderOptions, Cluster, KafkaError, Settings};
 use rtf_proto::{Offset, PartitionId};
 use rtf_service::thread::{ThreadError, spawn};
@@ -17,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// A record waits so long for others to share its batch.
@@ -26,6 +30,8 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 const QUEUE_BYTES: usize = 64 << 20;
 /// A barrier that has not come back is appended again.
 const BARRIER_EVERY: Duration = Duration::from_secs(5);
+/// What waits for a new partition is tried again this often.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A stopping replica waits so long for its last acknowledgements.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -34,8 +40,10 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The join log's topic.
     pub topic: String,
-    /// Its partitions.
+    /// Its partitions when it is made; a split changes their number, and the log knows it then.
     pub partitions: u32,
+    /// Of the partitions the log began with, those that this replica answers for, with all that were split from them. `None`: all.
+    pub serves: Serves,
     /// Its replication factor; `None`: 3 where there are 3 brokers.
     pub replication: Option<i32>,
     /// How long an id is remembered after its registration, at the least.
@@ -53,7 +61,7 @@ pub struct Replica {
     shared: Arc<Shared>,
     tailer: Tailer,
     keeper: Keeper,
-    unknown: mpsc::UnboundedReceiver<Unknown>,
+    again: mpsc::UnboundedReceiver<Again>,
 }
 
 impl Replica {
@@ -71,29 +79,41 @@ impl Replica {
             verify: !settings.embedded,
         };
         let info = topic.ensure(&cluster)?;
-        let (store, remembered, states) = load(options, info.id)?;
-        let (writer, unknown) = writer(options, settings, info.id)?;
-        let recent = Recent::new(states.iter().map(|state| state.next));
+        let store = Store::open(&options.data, &options.topic, info.id)?;
+        let (store, mut loaded) = load(store)?;
+        if loaded.is_empty() {
+            let roots = roots::ask(&topic, &info, settings)?;
+            loaded = fresh(roots, &store).map_err(|e| unusable(options, &e))?;
+        }
+        let roots = roots::of(&loaded);
+        check_serves(options, roots)?;
+        let lanes = Arc::new(Lanes::new(roots, options.serves.clone()));
+        let (writer, again) = writer(options, settings, info.id, lanes.clone())?;
         let mut shared = Shared::new(
             settings.clone(),
             options.topic.clone(),
             info.id,
             options.data.clone(),
             writer,
-            recent,
-            remembered,
+            lanes.clone(),
         );
         shared.skip.clone_from(&options.skip);
         let shared = Arc::new(shared);
         let store = Arc::new(store);
-        let tailer = Tailer::open(shared.clone(), store.clone(), states)?;
+        let follow = |(remembered, state): (Remembered, State)| {
+            let partition = remembered.partition();
+            let is_followed = lanes.follows(partition);
+            is_followed.then(|| (lanes.add(partition, remembered, state.next), state))
+        };
+        let followed: Vec<_> = loaded.into_iter().filter_map(follow).collect();
+        let tailer = Tailer::open(shared.clone(), store.clone(), followed)?;
         let keeper = Keeper::new(shared.clone(), store, cluster, topic, options.strict);
         tracing::info!(topic = options.topic, log = %info.id, ids = shared.ids(), "the registry is open");
         Ok(Self {
             shared,
             tailer,
             keeper,
-            unknown,
+            again,
         })
     }
 
@@ -115,7 +135,7 @@ impl Replica {
             shared,
             tailer,
             keeper,
-            unknown,
+            again,
         } = self;
         let stop = CancellationToken::new();
         let mut tail = spawn("rtf-log-tail", {
@@ -128,7 +148,7 @@ impl Replica {
             move || keeper.run(&stop)
         })
         .map_err(|error| failed("housekeeping", &error))?;
-        let again = tokio::spawn(append_again(shared.clone(), unknown));
+        let again = tokio::spawn(append_again(shared.clone(), again));
         let failed = tokio::select! {
             ended = &mut tail => Some(("tail", ended)),
             ended = &mut keeper => Some(("housekeeping", ended)),
@@ -151,36 +171,56 @@ impl Replica {
 }
 
 /// Reads what is on disk; what cannot be read is set aside and rebuilt from the log.
-fn load(
-    options: &Options,
-    log: rtf_proto::LogId,
-) -> Result<(Store, Vec<Remembered>, Vec<State>), RegistryFailure> {
-    let store = Store::open(&options.data, &options.topic, log)?;
-    match read(&store, options.partitions) {
-        Ok((remembered, states)) => Ok((store, remembered, states)),
-        Err(error) => {
-            let store = store.rebuild(&error.to_string())?;
-            let failed = |e: StoreError| RegistryFailure::Data {
-                path: options.data.clone(),
-                words: e.to_string(),
-            };
-            let (remembered, states) = read(&store, options.partitions).map_err(failed)?;
-            Ok((store, remembered, states))
-        }
+fn load(store: Store) -> Result<(Store, Vec<(Remembered, State)>), RegistryFailure> {
+    match read(&store) {
+        Ok(loaded) => Ok((store, loaded)),
+        Err(error) => Ok((store.rebuild(&error.to_string())?, Vec::new())),
     }
 }
 
-fn read(store: &Store, partitions: u32) -> Result<(Vec<Remembered>, Vec<State>), StoreError> {
-    (0..partitions)
-        .map(|partition| Remembered::load(partition, store))
+fn read(store: &Store) -> Result<Vec<(Remembered, State)>, StoreError> {
+    let mut shelf = Shelf::new();
+    let partitions = store.partitions()?.into_iter();
+    partitions
+        .map(|partition| Remembered::load_sharing(partition, store, &mut shelf))
         .collect()
+}
+
+/// Nothing is known yet but how many partitions the log began with.
+fn fresh(roots: u32, store: &Store) -> Result<Vec<(Remembered, State)>, StoreError> {
+    let one = |partition| {
+        let remembered = Remembered::fresh(partition, Lineage::root(roots), store)?;
+        Ok((remembered, State::default()))
+    };
+    (0..roots).map(one).collect()
+}
+
+fn unusable(options: &Options, error: &StoreError) -> RegistryFailure {
+    RegistryFailure::Data {
+        path: options.data.clone(),
+        words: error.to_string(),
+    }
+}
+
+/// Whether the partitions to serve are of those the log began with.
+fn check_serves(options: &Options, roots: u32) -> Result<(), RegistryFailure> {
+    let unknown = options.serves.iter().flatten().find(|p| **p >= roots);
+    match unknown {
+        None => Ok(()),
+        Some(partition) => Err(RegistryFailure::Serves {
+            topic: options.topic.clone(),
+            partition: *partition,
+            roots,
+        }),
+    }
 }
 
 fn writer(
     options: &Options,
     settings: &Settings,
     log: rtf_proto::LogId,
-) -> Result<(Writer, mpsc::UnboundedReceiver<Unknown>), KafkaError> {
+    lanes: Arc<Lanes>,
+) -> Result<(Writer, mpsc::UnboundedReceiver<Again>), KafkaError> {
     let appender = AppenderOptions {
         topic: options.topic.clone(),
         linger: LINGER,
@@ -188,14 +228,16 @@ fn writer(
         max_record_bytes: MAX_RECORD_BYTES,
         queue_bytes: QUEUE_BYTES,
     };
-    Writer::open(settings.clone(), appender, log, options.partitions)
+    Writer::open(settings.clone(), appender, log, lanes)
 }
 
 /// Appends a barrier to every partition until each has come back (RULE 3).
 async fn barriers(shared: &Shared) {
     let mut ready = shared.watch_ready();
     while !*ready.borrow() {
-        (0..shared.partitions).for_each(|partition| shared.writer.append_barrier(partition));
+        for lane in shared.lanes.all() {
+            shared.writer.append_barrier(lane.partition);
+        }
         let came_back = async { ready.wait_for(|ready| *ready).await.map(|_| ()) };
         if tokio::time::timeout(BARRIER_EVERY, came_back)
             .await
@@ -209,9 +251,26 @@ async fn barriers(shared: &Shared) {
     }
 }
 
-async fn append_again(shared: Arc<Shared>, mut unknown: mpsc::UnboundedReceiver<Unknown>) {
-    while let Some(append) = unknown.recv().await {
-        shared.writer.append_again(append).await;
+/// Appends again what must be, and looks after what waits for a partition that is not there yet.
+async fn append_again(shared: Arc<Shared>, mut again: mpsc::UnboundedReceiver<Again>) {
+    let mut waiting: Vec<Slot> = Vec::new();
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            next = again.recv() => {
+                let Some(next) = next else { return };
+                waiting.extend(shared.writer.append_again(next).await);
+            }
+            _ = look.tick(), if !waiting.is_empty() => {
+                let refreshing = shared.clone();
+                // It fails only with the runtime.
+                let _ = tokio::task::spawn_blocking(move || refreshing.writer.refresh()).await;
+                for slot in std::mem::take(&mut waiting) {
+                    waiting.extend(shared.writer.append_again(Again::Slot(slot)).await);
+                }
+            }
+        }
     }
 }
 

@@ -14,13 +14,14 @@ use crate::age::{Age, BucketId};
 use crate::block::{DamagedBlock, Entry};
 use crate::database;
 use crate::error::RegistryFailure;
+use crate::lineage::Lineage;
 use crate::sealed::{Sealed, SealedEntry, Sealer};
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 use rtf_proto::{LogId, Offset, PartitionId};
 use sled::IVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -78,6 +79,8 @@ pub struct State {
     pub anchor: Option<(Offset, u32)>,
     /// How old the partition is.
     pub age: Age,
+    /// Which ids it keeps, and whose it took over.
+    pub lineage: Lineage,
     /// The sum over all winners.
     pub digest: u64,
     /// The log's first offset, when what stood before it is not known and no checkpoint has told it yet. On disk too: else a restart would
@@ -100,6 +103,7 @@ impl State {
         out.put_u64_le(self.uninformed.unwrap_or_default());
         out.put_u8(self.rebasing.into());
         self.age.encode(&mut out);
+        self.lineage.encode(&mut out);
         let crc = crc32fast::hash(&out);
         out.put_u32_le(crc);
         out
@@ -123,6 +127,7 @@ impl State {
             uninformed: is_uninformed.then_some(first),
             rebasing: body.try_get_u8().ok()? != 0,
             age: Age::take(&mut body)?,
+            lineage: Lineage::take(&mut body)?,
         })
     }
 }
@@ -369,6 +374,21 @@ impl Store {
             state: newest,
             rejected: self.rejected(partition)?,
         })
+    }
+
+    /// Partitions that have a state, in order.
+    ///
+    /// # Errors
+    /// sled could not.
+    pub fn partitions(&self) -> Result<BTreeSet<PartitionId>, StoreError> {
+        let mut found = BTreeSet::new();
+        for db in self.buckets.lock().values() {
+            for key in db.scan_prefix([STATE]).keys() {
+                let number = key?.get(1..).and_then(|number| number.try_into().ok());
+                found.insert(u32::from_be_bytes(number.ok_or(DamagedBlock)?));
+            }
+        }
+        Ok(found)
     }
 
     fn rejected_path(&self, partition: PartitionId) -> PathBuf {

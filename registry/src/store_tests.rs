@@ -34,7 +34,7 @@ fn take(store: &Store, remembered: &mut Remembered, offset: u64, time: i64, id: 
         remembered.begin(store.bucket(remembered.age.current()).unwrap());
     }
     let won = match remembered.find(id).unwrap() {
-        Some(known) if known.offset != offset => false,
+        Some((_, known)) if known.offset != offset => false,
         Some(_) => true,
         None => {
             remembered.insert(id, winner(offset));
@@ -247,7 +247,7 @@ fn sealing_forgets_nothing_and_survives_being_cut_off() {
     fs::create_dir(folder.path().join("view/sealed-99000")).unwrap();
     for reopened in [false, true] {
         for n in 0..500 {
-            assert_eq!(remembered.find(&id(n)).unwrap().unwrap().offset, n);
+            assert_eq!(remembered.find(&id(n)).unwrap().unwrap().1.offset, n);
             assert!(!remembered.is_absent(&id(n)));
         }
         assert!(remembered.find(b"another").unwrap().is_none());

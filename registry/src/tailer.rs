@@ -3,17 +3,19 @@
 use crate::apply::{Decision, Place, apply};
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
+use crate::lanes::Lane;
 use crate::leadership;
+use crate::lineage::{Birth, Lineage};
 use crate::pending::Slot;
 use crate::remembered::Remembered;
 use crate::store::{PartitionCommit, State, Store, StoreError};
 use bytes::{Bytes, BytesMut};
-use parking_lot::RwLock;
 use rtf_kafka::{Isolation, Polled, Record, Start, Tail};
 use rtf_proto::control::{Checkpoint, Control};
-use rtf_proto::record::{Content, DecodeError, Event, Stamp, decode};
-use rtf_proto::{Accepted, Offset, Verdict};
-use std::collections::HashSet;
+use rtf_proto::record::{Content, DecodeError, Event, Record as Decoded, Stamp, decode};
+use rtf_proto::{Accepted, Offset, PartitionId, Verdict, partitioner};
+use rtf_service::crash;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,10 +30,14 @@ const COMMIT_IDS: usize = 2048;
 /// At the latest after this what was applied is committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const QUESTION: Duration = Duration::from_secs(10);
+/// A broker that is well says within this which partitions there are; meanwhile nothing is applied.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Partitions that the broker does not have yet are looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// One partition as the tailer sees it.
 struct Partition {
-    place: Place,
+    lane: Arc<Lane>,
     /// The first offset not yet applied.
     next: Offset,
     /// The last record applied: offset and hash.
@@ -51,17 +57,39 @@ struct Partition {
     moved: bool,
 }
 
+impl Partition {
+    /// Nothing of its log was applied yet. It is written to disk with the next commit, so that the replica knows it again.
+    fn unread(lane: Arc<Lane>) -> Self {
+        Self {
+            lane,
+            next: 0,
+            last: None,
+            epoch: None,
+            uninformed: None,
+            rebasing: false,
+            anchor: None,
+            dirty: true,
+            ready: false,
+            accepted: Vec::new(),
+            moved: false,
+        }
+    }
+}
+
 /// The reading half of a replica.
 pub struct Tailer {
     shared: Arc<Shared>,
     store: Arc<Store>,
     tail: Tail,
-    partitions: Vec<Partition>,
+    partitions: BTreeMap<PartitionId, Partition>,
+    /// Partitions that began while it ran, and are not read yet: the broker may not have heard of them.
+    unread: Vec<PartitionId>,
+    look_again: Instant,
     /// Bodies of this cycle's accepted records, one after the other.
     bodies: BytesMut,
     uncommitted: usize,
     last_commit: Instant,
-    barriers: HashSet<u32>,
+    barriers: HashSet<PartitionId>,
 }
 
 impl Tailer {
@@ -72,7 +100,7 @@ impl Tailer {
     pub fn open(
         shared: Arc<Shared>,
         store: Arc<Store>,
-        states: Vec<State>,
+        states: Vec<(Arc<Lane>, State)>,
     ) -> Result<Self, RegistryFailure> {
         let tail = Tail::open(
             &shared.settings,
@@ -80,43 +108,38 @@ impl Tailer {
             &[],
             Isolation::ReadUncommitted,
         )?;
-        let mut partitions = Vec::with_capacity(states.len());
+        let mut partitions = BTreeMap::new();
         let mut positions = Vec::with_capacity(states.len());
-        for (partition, state) in (0u32..).zip(states) {
+        for (lane, state) in states {
+            let partition = lane.partition;
             let (first, end) = tail.offsets(partition, QUESTION)?;
             let (start, anchor) = entry_point(&shared, partition, &state, first, end)?;
             positions.push((partition, start));
-            let place = Place {
-                log: shared.log,
-                partitions: shared.partitions,
-                partition,
-            };
             // The embedded broker forgets silently, and is for trying out.
             let begins_late = state.next == 0 && first > 0 && !shared.settings.embedded;
-            partitions.push(Partition {
-                place,
+            let opened = Partition {
                 next: state.next,
                 last: state.anchor,
-                epoch: None,
                 uninformed: state.uninformed.or(begins_late.then_some(first)),
                 rebasing: state.rebasing,
                 anchor,
-                dirty: false,
-                ready: false,
-                accepted: Vec::new(),
-                moved: false,
-            });
+                ..Partition::unread(lane)
+            };
+            partitions.insert(partition, opened);
         }
         tail.assign(&positions)?;
+        let now = Instant::now();
         Ok(Self {
-            barriers: (0..shared.partitions).collect(),
+            barriers: partitions.keys().copied().collect(),
             shared,
             store,
             tail,
             partitions,
+            unread: Vec::new(),
+            look_again: now,
             bodies: BytesMut::new(),
             uncommitted: 0,
-            last_commit: Instant::now(),
+            last_commit: now,
         })
     }
 
@@ -131,32 +154,39 @@ impl Tailer {
             if self.uncommitted >= COMMIT_IDS || self.last_commit.elapsed() >= COMMIT_EVERY {
                 self.commit()?;
             }
+            if !self.unread.is_empty() && Instant::now() >= self.look_again {
+                self.read_new()?;
+            }
         }
         self.commit()?;
-        self.store.sync().map_err(|e| self.data_error(&e))
+        self.store.sync().map_err(|e| self.shared.data_failed(&e))
     }
 
     fn cycle(&mut self) -> Result<(), RegistryFailure> {
         let mut wait = POLL;
         for _ in 0..CYCLE_RECORDS {
-            // The tail is borrowed by the record: taken out for the moment, so that `self` can change.
-            let polled = self.tail.poll(wait);
-            match polled {
+            // The tail is borrowed by the record, so `self` as a whole cannot change meanwhile.
+            let next = match self.tail.poll(wait) {
                 Polled::Record(record) => {
-                    let shared = self.shared.clone();
+                    let partition = self.partitions.get_mut(&record.partition());
                     Applying {
-                        shared: &shared,
+                        shared: &self.shared,
                         store: &self.store,
-                        partition: &mut self.partitions[record.partition() as usize],
+                        partition: partition.expect("only these are read"),
                         bodies: &mut self.bodies,
                         uncommitted: &mut self.uncommitted,
                         barriers: &mut self.barriers,
                     }
-                    .record(&record)?;
+                    .record(&record)?
                 }
-                Polled::EndOfPartition(_) => {}
+                Polled::EndOfPartition(_) => Next::Record,
                 Polled::Idle => break,
                 Polled::Failed(error) => return Err(error.into()),
+            };
+            match next {
+                Next::Record => {}
+                Next::Split(epoch) => self.split(&epoch)?,
+                Next::Learned { parent, before } => self.begin_learned(parent, before)?,
             }
             wait = Duration::ZERO;
         }
@@ -166,7 +196,7 @@ impl Tailer {
     /// Gives this cycle's accepted records to their readers.
     fn hand_on(&mut self) {
         let bodies: Bytes = self.bodies.split().freeze();
-        for partition in &mut self.partitions {
+        for partition in self.partitions.values_mut() {
             if !std::mem::take(&mut partition.moved) {
                 continue;
             }
@@ -174,9 +204,7 @@ impl Tailer {
                 record.body = bodies.slice(range);
                 record
             });
-            self.shared
-                .recent
-                .push(partition.place.partition, records, partition.next);
+            partition.lane.recent.push(records, partition.next);
         }
         if self.barriers.is_empty() {
             self.shared.barriers_are_back();
@@ -186,42 +214,137 @@ impl Tailer {
     fn commit(&mut self) -> Result<(), RegistryFailure> {
         self.last_commit = Instant::now();
         self.uncommitted = 0;
-        if !self.partitions.iter().any(|partition| partition.dirty) {
+        let mut dirty: Vec<_> = self.partitions.values_mut().filter(|p| p.dirty).collect();
+        if dirty.is_empty() {
             return Ok(());
         }
         {
             // Only this thread changes a memory, so what is read here is what is marked below.
-            let dirty = || self.partitions.iter().filter(|partition| partition.dirty);
-            let all: Vec<_> = dirty()
-                .map(|p| self.shared.partition(p.place.partition).read())
-                .collect();
-            let commits: Vec<_> = dirty()
-                .zip(&all)
+            let all: Vec<_> = dirty.iter().map(|p| p.lane.remembered.read()).collect();
+            let commits: Vec<_> = (dirty.iter().zip(&all))
                 .map(|(partition, remembered)| commit_of(partition, remembered))
                 .collect();
+            crash::point("registry-before-commit");
             self.store
                 .commit(&commits)
-                .map_err(|e| self.data_error(&e))?;
+                .map_err(|e| self.shared.data_failed(&e))?;
+            crash::point("registry-after-commit");
         }
-        for partition in self
-            .partitions
-            .iter_mut()
-            .filter(|partition| partition.dirty)
-        {
+        for partition in &mut dirty {
             partition.dirty = false;
-            self.shared
-                .partition(partition.place.partition)
-                .write()
-                .committed();
+            partition.lane.remembered.write().committed();
         }
         Ok(())
     }
 
-    fn data_error(&self, error: &StoreError) -> RegistryFailure {
-        RegistryFailure::Data {
-            path: self.shared.data.clone(),
-            words: error.to_string(),
+    /// A partition is split here: its children take over what it knows, at this offset, in every replica alike.
+    fn split(&mut self, epoch: &Epoch) -> Result<(), RegistryFailure> {
+        // What the children share must be whole on disk, and is never written to again.
+        self.commit()?;
+        crash::point("registry-before-split");
+        let shared = self.shared.clone();
+        let births = shared.births.lock();
+        let parent = self.partitions.get_mut(&epoch.partition);
+        let parent = parent.expect("it was just read");
+        let failed = |e: StoreError| shared.data_failed(&e);
+        let before = shared.lanes.count(epoch.partition);
+        let mut children = Vec::new();
+        {
+            let mut remembered = parent.lane.remembered.write();
+            reach(
+                &shared,
+                &self.store,
+                &mut remembered,
+                epoch.place.offset,
+                epoch.append_ms,
+            )?;
+            remembered.split(epoch.partitions);
+            let bucket = remembered.age.current();
+            let blocks = || self.store.bucket(bucket).map_err(failed);
+            remembered.begin(blocks()?);
+            let birth = Birth {
+                parent: epoch.partition,
+                offset: epoch.place.offset,
+            };
+            for child in partitioner::children(epoch.partition, before, epoch.partitions) {
+                if shared.lanes.follows(child) {
+                    children.push((child, remembered.child(child, birth, blocks()?)));
+                }
+            }
+            bury(&mut remembered);
         }
+        parent.applied(&epoch.place);
+        tracing::info!(
+            partition = epoch.partition,
+            offset = epoch.place.offset,
+            before,
+            after = epoch.partitions,
+            "a partition is split"
+        );
+        shared.lanes.changed(&parent.lane);
+        for (child, remembered) in children {
+            self.begin(child, remembered);
+        }
+        drop(births);
+        // Parent and children go on in the same bucket, so that they get to the disk together or not at all.
+        self.commit()?;
+        crash::point("registry-after-split");
+        self.read_new()
+    }
+
+    /// A checkpoint told of a split that is not in the log any more: its children are read like partitions that lost their beginning.
+    fn begin_learned(&mut self, parent: PartitionId, before: u32) -> Result<(), RegistryFailure> {
+        let shared = self.shared.clone();
+        let Some(lane) = shared.lanes.get(parent) else {
+            return Ok(());
+        };
+        shared.lanes.changed(&lane);
+        let counts = lane.remembered.read().lineage.counts().to_vec();
+        let count = counts.last().copied().unwrap_or(before);
+        for child in partitioner::children(parent, before, count) {
+            if self.partitions.contains_key(&child) || !shared.lanes.follows(child) {
+                continue;
+            }
+            let lineage = Lineage::learned(counts.clone());
+            let remembered = Remembered::fresh(child, lineage, &self.store);
+            self.begin(child, remembered.map_err(|e| shared.data_failed(&e))?);
+            let begun = self.partitions.get_mut(&child).expect("just begun");
+            begun.uninformed = Some(0);
+        }
+        self.read_new()
+    }
+
+    fn begin(&mut self, child: PartitionId, remembered: Remembered) {
+        let lane = self.shared.lanes.add(child, remembered, 0);
+        self.partitions.insert(child, Partition::unread(lane));
+        self.unread.push(child);
+        // What the child's log holds already must be applied before anything is answered.
+        if !self.shared.is_ready() {
+            self.barriers.insert(child);
+        }
+        self.shared.announce(child);
+    }
+
+    /// Reads partitions that began while it ran, as soon as the broker has them.
+    fn read_new(&mut self) -> Result<(), RegistryFailure> {
+        self.look_again = Instant::now() + LOOK_AGAIN;
+        let positions: Vec<_> = self.unread.iter().map(|p| (*p, Start::Beginning)).collect();
+        match self.tail.add(&positions, ANSWER_WITHIN) {
+            Ok(true) => self.unread.clear(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "new partitions of the log cannot be read yet"),
+        }
+        Ok(())
+    }
+}
+
+impl Partition {
+    /// A record was applied.
+    fn applied(&mut self, place: &RecordPlace) {
+        self.next = place.offset + 1;
+        self.last = Some((place.offset, place.hash));
+        self.dirty = true;
+        self.moved = true;
     }
 }
 
@@ -232,21 +355,37 @@ fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> Partition
     commit
 }
 
+/// Time passes with a record; a new bucket may begin.
+fn reach(
+    shared: &Shared,
+    store: &Store,
+    remembered: &mut Remembered,
+    offset: Offset,
+    append_ms: i64,
+) -> Result<(), RegistryFailure> {
+    if remembered.reach(offset, append_ms) {
+        let blocks = store.bucket(remembered.age.current());
+        remembered.begin(blocks.map_err(|e| shared.data_failed(&e))?);
+    }
+    Ok(())
+}
+
+fn bury(remembered: &mut Remembered) {
+    let forgotten = remembered.bury();
+    if forgotten > 0 {
+        metrics::counter!("rtf_registry_forgotten_total").increment(forgotten);
+    }
+}
+
 /// Where reading begins: at the anchor if the log still has it, so that it is compared.
 fn entry_point(
     shared: &Shared,
-    partition: u32,
+    partition: PartitionId,
     state: &State,
     first: Offset,
     end: Offset,
 ) -> Result<(Start, Option<(Offset, u32)>), RegistryFailure> {
-    let truncated = |words: String| RegistryFailure::Truncated {
-        topic: shared.topic.clone(),
-        partition,
-        offset: state.next,
-        words,
-        path: shared.data.clone(),
-    };
+    let truncated = |words: String| shared.truncated(partition, state.next, words);
     if state.next == 0 {
         return Ok((Start::Beginning, None));
     }
@@ -266,6 +405,30 @@ fn entry_point(
     }
 }
 
+/// What is to be done after a record.
+enum Next {
+    /// The next one.
+    Record,
+    /// It splits its partition, and is not applied yet.
+    Split(Epoch),
+    /// It told of a split of its partition that is not in the log any more.
+    Learned { parent: PartitionId, before: u32 },
+}
+
+/// An epoch record that counts.
+struct Epoch {
+    partition: PartitionId,
+    place: RecordPlace,
+    append_ms: i64,
+    partitions: u32,
+}
+
+/// Where a record stands, and its hash.
+struct RecordPlace {
+    offset: Offset,
+    hash: u32,
+}
+
 /// One record being applied.
 struct Applying<'a> {
     shared: &'a Shared,
@@ -273,67 +436,121 @@ struct Applying<'a> {
     partition: &'a mut Partition,
     bodies: &'a mut BytesMut,
     uncommitted: &'a mut usize,
-    barriers: &'a mut HashSet<u32>,
+    barriers: &'a mut HashSet<PartitionId>,
 }
 
-impl<'a> Applying<'a> {
-    fn record(mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
-        let offset = record.offset();
-        let hash = crc32fast::hash(record.value().unwrap_or_default());
-        if let Some(anchor) = self.partition.anchor.take() {
-            self.check_anchor(anchor, offset, hash)?;
+impl Applying<'_> {
+    fn record(mut self, record: &Record<'_>) -> Result<Next, RegistryFailure> {
+        let place = RecordPlace {
+            offset: record.offset(),
+            hash: crc32fast::hash(record.value().unwrap_or_default()),
+        };
+        if let Some(anchor) = self.partition.anchor.take()
+            && (place.offset, place.hash) != anchor
+        {
+            return Err(self.shared.truncated(
+                self.id(),
+                anchor.0,
+                "another record stands where the last applied one stood",
+            ));
         }
-        if offset < self.partition.next {
-            return Ok(());
+        if place.offset < self.partition.next {
+            return Ok(Next::Record);
         }
         self.check_leader(record)?;
-        self.reach(record)?;
-        match decode(record.key(), record.value()) {
-            Ok(decoded) => match decoded.content {
-                Content::Event(event) => self.event(record, &decoded.stamp, &event)?,
+        let decoded = self.decode(record)?;
+        // One lock a record: readers see it wholly applied or not at all.
+        let lane = self.partition.lane.clone();
+        let mut remembered = lane.remembered.write();
+        if let Some(partitions) = self.epoch(&remembered, decoded.as_ref()) {
+            return Ok(Next::Split(Epoch {
+                partition: self.id(),
+                place,
+                append_ms: record.timestamp_ms(),
+                partitions,
+            }));
+        }
+        let (at, append_ms) = (place.offset, record.timestamp_ms());
+        reach(self.shared, self.store, &mut remembered, at, append_ms)?;
+        let before = remembered.lineage.count();
+        if let Some(decoded) = &decoded {
+            match &decoded.content {
+                Content::Event(event) => {
+                    self.event(&mut remembered, record, &decoded.stamp, event)?
+                }
                 Content::Barrier => self.barrier(&decoded.stamp)?,
-                Content::Control(control) => self.control(&decoded.stamp, &control)?,
-            },
+                Content::Control(control) => {
+                    self.control(&mut remembered, at, &decoded.stamp, control)?
+                }
+            }
+        }
+        bury(&mut remembered);
+        let after = remembered.lineage.count();
+        drop(remembered);
+        self.partition.applied(&place);
+        if matches!(
+            decoded,
+            Some(Decoded {
+                content: Content::Control(Control::Born { .. }),
+                ..
+            })
+        ) {
+            self.shared.lanes.changed(&lane);
+        }
+        Ok(if before == after {
+            Next::Record
+        } else {
+            let parent = lane.partition;
+            Next::Learned { parent, before }
+        })
+    }
+
+    fn id(&self) -> PartitionId {
+        self.partition.lane.partition
+    }
+
+    /// The record, if it is one of ours that can be applied.
+    fn decode<'r>(&self, record: &'r Record<'_>) -> Result<Option<Decoded<'r>>, RegistryFailure> {
+        match decode(record.key(), record.value()) {
+            Ok(decoded) => Ok(Some(decoded)),
             Err(DecodeError::Foreign) => {
-                metrics::counter!("rtf_registry_foreign_records_total").increment(1)
+                metrics::counter!("rtf_registry_foreign_records_total").increment(1);
+                Ok(None)
             }
-            Err(source) if self.shared.skips(self.partition.place.partition, offset) => {
-                self.skip(offset, &source);
+            Err(source) if self.shared.skips(self.id(), record.offset()) => {
+                self.skip(record.offset(), &source);
+                Ok(None)
             }
-            Err(source) => {
-                let (topic, partition) =
-                    (self.shared.topic.clone(), self.partition.place.partition);
-                return Err(RegistryFailure::Poison {
-                    topic,
-                    partition,
-                    offset,
-                    source,
-                });
-            }
+            Err(source) => Err(RegistryFailure::Poison {
+                topic: self.shared.topic.clone(),
+                partition: self.id(),
+                offset: record.offset(),
+                source,
+            }),
         }
-        let forgotten = self.remembered().write().bury();
-        if forgotten > 0 {
-            metrics::counter!("rtf_registry_forgotten_total").increment(forgotten);
+    }
+
+    /// The count of an epoch that takes effect.
+    fn epoch(&self, remembered: &Remembered, decoded: Option<&Decoded<'_>>) -> Option<u32> {
+        let decoded = decoded.filter(|decoded| decoded.stamp.log == self.shared.log)?;
+        match decoded.content {
+            Content::Control(Control::Epoch { partitions })
+                if remembered.lineage.accepts(partitions) =>
+            {
+                Some(partitions)
+            }
+            _ => None,
         }
-        self.partition.next = offset + 1;
-        self.partition.last = Some((offset, hash));
-        self.partition.dirty = true;
-        self.partition.moved = true;
-        Ok(())
     }
 
     /// An operator gave this record up.
     fn skip(&self, offset: Offset, error: &DecodeError) {
-        let partition = self.partition.place.partition;
+        let partition = self.id();
         tracing::warn!(
             topic = self.shared.topic, partition, offset, %error,
             "a broken record of ours is skipped, as [registry].skip_records says; what it decided is lost, and all replicas must skip it"
         );
         metrics::counter!("rtf_registry_skipped_records_total").increment(1);
-    }
-
-    fn remembered(&self) -> &'a RwLock<Remembered> {
-        self.shared.partition(self.partition.place.partition)
     }
 
     /// Behind a new leader the log may be another one: what was applied last must still stand there (RULE 9).
@@ -342,69 +559,25 @@ impl<'a> Applying<'a> {
         let before = std::mem::replace(&mut self.partition.epoch, epoch);
         match self.partition.last {
             Some(last) if before.is_some() && before != epoch => {
-                leadership::check(self.shared, self.partition.place.partition, last)
+                leadership::check(self.shared, self.id(), last)
             }
             _ => Ok(()),
         }
     }
 
-    /// Time passes; a new bucket may begin.
-    fn reach(&mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
-        let mut remembered = self.remembered().write();
-        if remembered.reach(record.offset(), record.timestamp_ms()) {
-            let blocks = self.store.bucket(remembered.age.current());
-            remembered.begin(blocks.map_err(|e| self.data_error(&e))?);
-        }
-        Ok(())
-    }
-
-    fn data_error(&self, error: &StoreError) -> RegistryFailure {
-        RegistryFailure::Data {
-            path: self.shared.data.clone(),
-            words: error.to_string(),
-        }
-    }
-
-    fn check_anchor(
-        &self,
-        anchor: (Offset, u32),
-        offset: Offset,
-        hash: u32,
-    ) -> Result<(), RegistryFailure> {
-        if (offset, hash) == anchor {
-            return Ok(());
-        }
-        Err(RegistryFailure::Truncated {
-            topic: self.shared.topic.clone(),
-            partition: self.partition.place.partition,
-            offset: anchor.0,
-            words: "another record stands where the last applied one stood".into(),
-            path: self.shared.data.clone(),
-        })
-    }
-
     fn event(
         &mut self,
+        remembered: &mut Remembered,
         record: &Record<'_>,
         stamp: &Stamp,
         event: &Event<'_>,
     ) -> Result<(), RegistryFailure> {
         let offset = record.offset();
-        let decision = {
-            let mut remembered = self.remembered().write();
-            let decision = apply(
-                &self.partition.place,
-                &mut *remembered,
-                offset,
-                stamp,
-                event,
-            );
-            if !matches!(decision, Ok(Decision::Won)) {
-                remembered.reject(offset);
-            }
-            decision
-        };
-        let decision = decision.map_err(|e| self.data_error(&e))?;
+        let decision = self.decide(remembered, offset, stamp, event);
+        if !matches!(decision, Ok(Decision::Won)) {
+            remembered.reject(offset);
+        }
+        let decision = decision.map_err(|e| self.shared.data_failed(&e))?;
         match decision {
             Decision::Won => self.accept(record, event),
             Decision::Lost(_) => {}
@@ -415,10 +588,9 @@ impl<'a> Applying<'a> {
                 metrics::counter!("rtf_registry_misplaced_records_total").increment(1)
             }
         }
-        if let Some(Slot::Event { item, batch, index }) = self
-            .shared
-            .writer
-            .came_back(stamp.incarnation, stamp.sequence)
+        let writer = &self.shared.writer;
+        if let Some(Slot::Event { item, batch, index }) =
+            writer.came_back(stamp.incarnation, stamp.sequence)
         {
             match decision {
                 Decision::Won => batch.give(index, Verdict::Registered(offset)),
@@ -430,13 +602,34 @@ impl<'a> Applying<'a> {
                     batch.give(index, Verdict::AlreadyResolved(winner.offset))
                 }
                 Decision::TooOld => batch.give(index, Verdict::TooOld),
-                // Our own record in the wrong place: the caller's deadline answers, as nothing is known.
-                Decision::Misplaced => {
-                    tracing::error!(id = ?item.id, offset, "a record of ours is misplaced")
-                }
+                // Its partition was split while it was under way: it belongs elsewhere now.
+                Decision::Misplaced => writer.append_later(Slot::Event { item, batch, index }),
             }
         }
         Ok(())
+    }
+
+    fn decide(
+        &self,
+        remembered: &mut Remembered,
+        offset: Offset,
+        stamp: &Stamp,
+        event: &Event<'_>,
+    ) -> Result<Decision, StoreError> {
+        if remembered.lineage.unborn().is_some() {
+            return Ok(Decision::Misplaced);
+        }
+        let place = Place {
+            log: self.shared.log,
+            // Who does not know yet which count held believes the writer: what it decides so is forgotten when it is told.
+            partitions: if self.partition.uninformed.is_some() {
+                stamp.partitions.max(1)
+            } else {
+                remembered.lineage.count()
+            },
+            partition: self.id(),
+        };
+        apply(&place, remembered, offset, stamp, event)
     }
 
     fn accept(&mut self, record: &Record<'_>, event: &Event<'_>) {
@@ -456,10 +649,8 @@ impl<'a> Applying<'a> {
     }
 
     fn barrier(&mut self, stamp: &Stamp) -> Result<(), RegistryFailure> {
-        if let Some(Slot::Barrier(partition)) = self
-            .shared
-            .writer
-            .came_back(stamp.incarnation, stamp.sequence)
+        let writer = &self.shared.writer;
+        if let Some(Slot::Barrier(partition)) = writer.came_back(stamp.incarnation, stamp.sequence)
         {
             if let Some(first) = self.partition.uninformed {
                 return Err(RegistryFailure::Uninformed {
@@ -474,29 +665,47 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn control(&mut self, stamp: &Stamp, control: &Control) -> Result<(), RegistryFailure> {
+    fn control(
+        &mut self,
+        remembered: &mut Remembered,
+        offset: Offset,
+        stamp: &Stamp,
+        control: &Control,
+    ) -> Result<(), RegistryFailure> {
         // Nobody waits for it, but its slot is to be freed.
         self.shared
             .writer
             .came_back(stamp.incarnation, stamp.sequence);
-        if stamp.log != self.partition.place.log {
+        if stamp.log != self.shared.log {
             metrics::counter!("rtf_registry_misplaced_records_total").increment(1);
             return Ok(());
         }
-        if let Control::Checkpoint(checkpoint) = control {
-            self.compare(checkpoint)?;
+        match control {
+            Control::Checkpoint(checkpoint) => self.compare(remembered, checkpoint)?,
+            // It took over ids from a parent that has forgotten the split: what it took over must be told.
+            Control::Born { .. } if self.partition.last.is_none() && !is_child(remembered) => {
+                self.partition.uninformed.get_or_insert(offset);
+            }
+            _ => {}
         }
-        self.remembered().write().control(control);
+        remembered.control(control);
         Ok(())
     }
 
     /// Whether the writer of a checkpoint decided as we did. A replica that lacks the beginning of the log takes over the sum instead, until
     /// it is ready.
-    fn compare(&mut self, checkpoint: &Checkpoint) -> Result<(), RegistryFailure> {
+    fn compare(
+        &mut self,
+        remembered: &mut Remembered,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), RegistryFailure> {
         let (offset, theirs) = checkpoint.digest;
-        let began_late = self.partition.uninformed.take().is_some() || self.partition.rebasing;
-        let mut remembered = self.remembered().write();
-        if began_late && !self.partition.ready {
+        let is_told = self.partition.uninformed.take().is_some();
+        if is_told {
+            let Checkpoint { counts, wanted, .. } = checkpoint;
+            remembered.lineage.learn(counts, *wanted);
+        }
+        if (is_told || self.partition.rebasing) && !self.partition.ready {
             self.partition.rebasing = true;
             remembered.digest.rebase(offset, theirs);
             return Ok(());
@@ -504,7 +713,7 @@ impl<'a> Applying<'a> {
         match remembered.digest.at(offset) {
             Some(ours) if ours != theirs => Err(RegistryFailure::Diverged {
                 topic: self.shared.topic.clone(),
-                partition: self.partition.place.partition,
+                partition: self.id(),
                 offset,
                 ours,
                 theirs,
@@ -512,4 +721,9 @@ impl<'a> Applying<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether it took over its parent's ids.
+fn is_child(remembered: &Remembered) -> bool {
+    remembered.lineage.has_ancestors()
 }

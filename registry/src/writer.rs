@@ -3,11 +3,11 @@
 //! An error of the producer means *unknown*, never *absent* (RULE 2): the record is appended again with the same token under
 //! another sequence, and whichever copy comes first in the log wins; the other loses to its own token.
 
+use crate::lanes::{Lanes, Route};
 use crate::pending::{Batch, Pending, Slot};
 use parking_lot::{Mutex, RwLock};
 use rtf_kafka::{AppendError, Appender, AppenderOptions, Deliveries, KafkaError, Settings};
 use rtf_proto::control::Control;
-use rtf_proto::partitioner::partition_of;
 use rtf_proto::record::{HEADER_BYTES, Stamp, encode_barrier, encode_control, encode_event};
 use rtf_proto::{Incarnation, LogId, PartitionId, Registration, RegistryError, Verdict};
 use std::sync::Arc;
@@ -19,12 +19,20 @@ const FRAMING_BYTES: usize = 1024;
 /// How long to wait for room in the producer before a record of unknown fate is appended again.
 const ROOM_POLL: Duration = Duration::from_millis(10);
 
-/// An append of unknown fate. The channel is as bounded as the appends in flight are.
-pub type Unknown = (Incarnation, u64);
+/// A broker that is well says within this how many partitions a topic has.
+const REFRESH_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is to be appended once more. The channel is as bounded as the appends in flight are.
+pub enum Again {
+    /// An append of unknown fate, by its producer's life and sequence.
+    Unknown(Incarnation, u64),
+    /// It was not appended yet, or stands where it counts for nothing: its partition was split meanwhile.
+    Slot(Slot),
+}
 
 struct Reports {
     incarnation: Incarnation,
-    unknown: mpsc::UnboundedSender<Unknown>,
+    again: mpsc::UnboundedSender<Again>,
 }
 
 impl Deliveries for Reports {
@@ -39,7 +47,7 @@ impl Deliveries for Reports {
         );
         metrics::counter!("rtf_registry_unknown_appends_total").increment(1);
         // Fails only when the replica is gone, and its waiters with it.
-        let _ = self.unknown.send((self.incarnation, sequence));
+        let _ = self.again.send(Again::Unknown(self.incarnation, sequence));
     }
 }
 
@@ -55,13 +63,13 @@ pub struct Writer {
     settings: Settings,
     options: AppenderOptions,
     log: LogId,
-    partitions: u32,
+    lanes: Arc<Lanes>,
     life: RwLock<Arc<Life>>,
-    unknown: mpsc::UnboundedSender<Unknown>,
+    again: mpsc::UnboundedSender<Again>,
 }
 
 impl Writer {
-    /// Makes the first incarnation; unknown appends are reported on the channel.
+    /// Makes the first incarnation; what is to be [appended again](Self::append_again) comes on the channel.
     ///
     /// # Errors
     /// Settings that librdkafka does not accept.
@@ -69,18 +77,18 @@ impl Writer {
         settings: Settings,
         options: AppenderOptions,
         log: LogId,
-        partitions: u32,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<Unknown>), KafkaError> {
-        let (unknown, reports) = mpsc::unbounded_channel();
-        let life = RwLock::new(new_life(&settings, &options, &unknown)?);
+        lanes: Arc<Lanes>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Again>), KafkaError> {
+        let (again, reports) = mpsc::unbounded_channel();
+        let life = RwLock::new(new_life(&settings, &options, &again)?);
         Ok((
             Self {
                 settings,
                 options,
                 log,
-                partitions,
+                lanes,
                 life,
-                unknown,
+                again,
             },
             reports,
         ))
@@ -116,6 +124,7 @@ impl Writer {
                 Ok(()) => {}
                 Err((AppendError::Full, _)) => return Err(RegistryError::Busy),
                 Err((AppendError::TooLarge, _)) => batch.give(index, Verdict::TooLarge),
+                Err((AppendError::UnknownPartition, slot)) => self.append_later(*slot),
                 Err((AppendError::Fatal(words), _)) => {
                     self.renew(&life, &words);
                     return Err(RegistryError::Unavailable(format!(
@@ -139,12 +148,22 @@ impl Writer {
 
     fn append_aside(&self, slot: Slot) {
         let life = self.life.read().clone();
-        if let Err((error, _)) = self.send(&life, slot, &mut Vec::new()) {
-            tracing::warn!(%error, "a record about the log itself was not taken; it is tried again");
-            if let AppendError::Fatal(words) = error {
-                self.renew(&life, &words);
+        match self.send(&life, slot, &mut Vec::new()) {
+            Ok(()) => {}
+            Err((AppendError::UnknownPartition, slot)) => self.append_later(*slot),
+            Err((error, _)) => {
+                tracing::warn!(%error, "a record about the log itself was not taken; it is tried again");
+                if let AppendError::Fatal(words) = error {
+                    self.renew(&life, &words);
+                }
             }
         }
+    }
+
+    /// Has it appended by whoever runs [`append_again`](Self::append_again).
+    pub fn append_later(&self, slot: Slot) {
+        // Fails only when the replica is gone, and its waiters with it.
+        let _ = self.again.send(Again::Slot(slot));
     }
 
     /// A record of ours came back: who waits for it? `None` for records of earlier lives and for ghosts.
@@ -156,33 +175,36 @@ impl Writer {
         life.pending.lock().take(sequence)
     }
 
-    /// Appends again what is of unknown fate, for as long as somebody waits for it.
-    pub async fn append_again(&self, (incarnation, sequence): Unknown) {
-        let Some(slot) = self.came_back(incarnation, sequence) else {
-            return;
+    /// Appends it, for as long as somebody waits for it. Gives it back when its partition is not there yet: after a [`refresh`](Self::refresh)
+    /// it may be.
+    pub async fn append_again(&self, again: Again) -> Option<Slot> {
+        let slot = match again {
+            Again::Slot(slot) => slot,
+            Again::Unknown(incarnation, sequence) => self.came_back(incarnation, sequence)?,
         };
-        self.append_slot(slot).await;
+        let waits = self.append_slot(slot).await;
         let life = self.life.read().clone();
         if let Some(words) = life.appender.fatal() {
-            for slot in self.renew(&life, &words) {
-                self.append_slot(slot).await;
-            }
+            let held = self.renew(&life, &words).into_iter();
+            held.for_each(|slot| self.append_later(slot));
         }
+        waits
     }
 
-    async fn append_slot(&self, mut slot: Slot) {
+    async fn append_slot(&self, mut slot: Slot) -> Option<Slot> {
         let mut value = Vec::new();
         loop {
             if matches!(&slot, Slot::Event { batch, .. } if batch.is_abandoned()) {
-                return;
+                return None;
             }
             let life = self.life.read().clone();
             match self.send(&life, slot, &mut value) {
-                Ok(()) | Err((AppendError::TooLarge, _)) => return,
+                Ok(()) | Err((AppendError::TooLarge, _)) => return None,
                 Err((AppendError::Full, back)) => {
                     slot = *back;
                     tokio::time::sleep(ROOM_POLL).await;
                 }
+                Err((AppendError::UnknownPartition, back)) => return Some(*back),
                 Err((AppendError::Fatal(words), back)) => {
                     // What the broken producer still held is appended by whoever waits for it: its callers try again.
                     self.renew(&life, &words);
@@ -193,6 +215,14 @@ impl Writer {
         }
     }
 
+    /// Asks the broker for the log's partitions, so that new ones can be appended to. Blocking.
+    pub fn refresh(&self) {
+        let life = self.life.read().clone();
+        if let Err(error) = life.appender.refresh(REFRESH_WITHIN) {
+            tracing::debug!(%error, "the log's partitions are not known");
+        }
+    }
+
     /// Hands one record to the producer; its slot is known before the record can come back.
     fn send(
         &self,
@@ -200,32 +230,32 @@ impl Writer {
         slot: Slot,
         value: &mut Vec<u8>,
     ) -> Result<(), (AppendError, Box<Slot>)> {
+        let Some((partition, partitions)) = self.route(&slot) else {
+            return Err((AppendError::UnknownPartition, Box::new(slot)));
+        };
         let mut pending = life.pending.lock();
         let sequence = pending.add(slot);
         let stamp = Stamp {
             log: self.log,
-            partitions: self.partitions,
+            partitions,
             incarnation: life.incarnation,
             sequence,
         };
         let Some(slot) = pending.peek(sequence) else {
             unreachable!("just added")
         };
-        let (partition, key) = match slot {
-            Slot::Barrier(partition) => {
+        let key = match slot {
+            Slot::Barrier(_) => {
                 encode_barrier(&stamp, value);
-                (*partition, None)
+                None
             }
-            Slot::Control(partition, control) => {
+            Slot::Control(_, control) => {
                 encode_control(&stamp, control, value);
-                (*partition, None)
+                None
             }
             Slot::Event { item, .. } => {
                 encode_event(&stamp, item, value);
-                (
-                    partition_of(item.id.as_bytes(), self.partitions),
-                    Some(item.id.bytes().clone()),
-                )
+                Some(item.id.bytes().clone())
             }
         };
         drop(pending);
@@ -241,6 +271,19 @@ impl Writer {
             })
     }
 
+    /// The partition, and the count that holds in it; `None` while it is not born.
+    fn route(&self, slot: &Slot) -> Option<(PartitionId, u32)> {
+        match slot {
+            Slot::Barrier(partition) | Slot::Control(partition, _) => {
+                Some((*partition, self.lanes.count(*partition)))
+            }
+            Slot::Event { item, .. } => match self.lanes.route(item.id.as_bytes()) {
+                Route::To(partition, count) => Some((partition, count)),
+                Route::Unborn => None,
+            },
+        }
+    }
+
     fn is_too_large(&self, item: &Registration) -> bool {
         HEADER_BYTES + item.id.as_bytes().len() + item.body.len() + FRAMING_BYTES
             > self.options.max_record_bytes
@@ -252,7 +295,7 @@ impl Writer {
         if life.incarnation != broken.incarnation {
             return Vec::new();
         }
-        match new_life(&self.settings, &self.options, &self.unknown) {
+        match new_life(&self.settings, &self.options, &self.again) {
             Ok(new) => {
                 tracing::warn!(reason = words, incarnation = %new.incarnation, "the producer of the join log was made anew");
                 *life = new;
@@ -282,12 +325,12 @@ impl Writer {
 fn new_life(
     settings: &Settings,
     options: &AppenderOptions,
-    unknown: &mpsc::UnboundedSender<Unknown>,
+    again: &mpsc::UnboundedSender<Again>,
 ) -> Result<Arc<Life>, KafkaError> {
     let incarnation = Incarnation::fresh();
     let reports = Reports {
         incarnation,
-        unknown: unknown.clone(),
+        again: again.clone(),
     };
     let appender = Appender::open(settings, options, reports)?;
     Ok(Arc::new(Life {

@@ -23,6 +23,7 @@ async fn start(settings: &Settings, data: &Path) -> Running {
     let options = Options {
         topic: "t.joins".into(),
         partitions: 3,
+        serves: None,
         replication: None,
         horizon: Duration::from_secs(3600),
         data: data.into(),
@@ -84,7 +85,11 @@ fn offset(verdict: &Verdict) -> u64 {
 
 /// Everything accepted in all partitions, once `wanted` came.
 async fn tail(handle: &RegistryHandle, wanted: usize) -> Vec<String> {
-    let streams = futures::future::try_join_all((0..3).map(|p| handle.tail(p, 0)))
+    tail_of(handle, 3, wanted).await
+}
+
+async fn tail_of(handle: &RegistryHandle, partitions: u32, wanted: usize) -> Vec<String> {
+    let streams = futures::future::try_join_all((0..partitions).map(|p| handle.tail(p, 0)))
         .await
         .unwrap();
     let mut all = futures::stream::select_all(streams);
@@ -223,10 +228,13 @@ async fn what_cannot_fit_is_told_and_the_rest_goes_on() {
         .unwrap();
     assert_eq!(verdicts[0], Verdict::TooLarge);
     assert!(matches!(verdicts[1], Verdict::Registered(_)));
-    assert!(matches!(
-        registry.handle.tail(7, 0).await,
-        Err(RegistryError::Refused(_))
-    ));
+    // It may come with a split, or be served by another replica.
+    let tail = registry.handle.tail(7, 0).await.err().unwrap();
+    let words = tail.to_string();
+    assert!(
+        tail.is_retriable() && words.contains("partition 7 is not served"),
+        "{words}"
+    );
     registry.stop().await;
 }
 
@@ -255,4 +263,116 @@ async fn a_replica_that_kafka_does_not_answer_sends_its_callers_elsewhere() {
     assert!(registry.handle.tail(0, 0).await.is_err());
     assert!(!registry.handle.status().await.unwrap().ready);
     registry.stop.cancel();
+}
+
+/// Registers ids until told to stop, and returns each id's verdict.
+async fn register_until(
+    handle: RegistryHandle,
+    prefix: &'static str,
+    stop: CancellationToken,
+) -> Vec<(String, Verdict)> {
+    let mut all = Vec::new();
+    while !stop.is_cancelled() {
+        let ids: Vec<_> = (0..50)
+            .map(|n| format!("{prefix}-{}", all.len() + n))
+            .collect();
+        let items = ids.iter().zip(1..).map(|(id, token)| item(id, token));
+        let verdicts = handle.register(items.collect()).await.unwrap();
+        all.extend(ids.into_iter().zip(verdicts));
+    }
+    all
+}
+
+async fn until_split(handle: &RegistryHandle, partitions: u32) {
+    let is_split = || async {
+        let served = handle.status().await.unwrap().served;
+        served.len() == partitions as usize && served.iter().all(|p| p.count == partitions)
+    };
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while !is_split().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// Who won all these, as a replica says.
+async fn winners(handle: &RegistryHandle, ids: &[String]) -> Vec<(u32, u64)> {
+    let mut all = Vec::new();
+    for ids in ids.chunks(500) {
+        let items = ids.iter().map(|id| LookupItem {
+            id: EventId::from(id.as_str()),
+            source: item(id, 1).source,
+        });
+        let found = handle.lookup(items.collect()).await.unwrap();
+        let found = found.into_iter().map(|found| found.unwrap());
+        all.extend(found.map(|found| (found.partition, found.offset)));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_under_load_loses_and_doubles_nothing() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 12).unwrap();
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let one = start(&broker.settings(), folders[0].path()).await;
+    let other = start(&broker.settings(), folders[1].path()).await;
+    let stop = CancellationToken::new();
+    let load = [(&one, "one"), (&other, "other")].map(|(registry, prefix)| {
+        tokio::spawn(register_until(
+            registry.handle.clone(),
+            prefix,
+            stop.clone(),
+        ))
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let refused = one.handle.split(7).await.unwrap_err().to_string();
+    assert!(refused.contains("6 or 9 would be"), "{refused}");
+    let splits = tokio::join!(one.handle.split(6), other.handle.split(6));
+    assert!(splits.0.is_ok() && splits.1.is_ok(), "{splits:?}");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(other.handle.split(12).await, Ok(6));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.cancel();
+    let mut ids = Vec::new();
+    for load in load {
+        for (id, verdict) in load.await.unwrap() {
+            assert!(
+                matches!(verdict, Verdict::Registered(_)),
+                "{id}: {verdict:?}"
+            );
+            ids.push(id);
+        }
+    }
+    for registry in [&one, &other] {
+        until_split(&registry.handle, 12).await;
+    }
+    // Sent again, by another chain: each is known, wherever it was registered.
+    for ids in ids.chunks(400) {
+        let again = ids.iter().map(|id| item(id, 1_000_000)).collect();
+        let verdicts = other.handle.register(again).await.unwrap();
+        let known = |verdict: &Verdict| matches!(verdict, Verdict::AlreadyResolved(_));
+        assert!(verdicts.iter().all(known), "{verdicts:?}");
+    }
+    let expected = winners(&one.handle, &ids).await;
+    assert!(expected.iter().any(|(partition, _)| *partition >= 6));
+    assert_eq!(winners(&other.handle, &ids).await, expected);
+    let rows = ids.len();
+    assert_eq!(tail_of(&one.handle, 12, rows).await.len(), rows);
+
+    // One starts again from what is on disk, the other from nothing.
+    let digests = one.handle.digests();
+    one.stop().await;
+    other.stop().await;
+    std::fs::remove_dir_all(folders[1].path().join("view")).unwrap();
+    for folder in &folders {
+        let registry = start(&broker.settings(), folder.path()).await;
+        until_split(&registry.handle, 12).await;
+        assert_eq!(winners(&registry.handle, &ids).await, expected);
+        let now = registry.handle.digests();
+        assert_eq!(now.len(), digests.len());
+        registry.stop().await;
+    }
 }

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    rtf_service::crash::set_up();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -73,6 +73,7 @@ pub fn registry(config: &Config) -> rtf_registry::Options {
     rtf_registry::Options {
         topic: naming::log_topic(&config.join.name),
         partitions: registry.partitions,
+        serves: registry.served(),
         replication: (registry.replication > 0).then_some(i32::from(registry.replication)),
         horizon: registry.horizon.0,
         data: registry.data.clone(),

@@ -49,7 +49,16 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
         }
         RegistryCommand::Retire { topic_id, to } => {
             let topic = actions::topic(&topic_id)?;
-            Ok(actions::retire(&all(&to)?, topic, to.json).await)
+            let retire = |replica| actions::retire(replica, topic);
+            Ok(actions::once(&all(&to)?, to.json, retire).await)
+        }
+        RegistryCommand::Split {
+            partitions,
+            dry_run,
+            to,
+        } => {
+            let split = |replica| actions::split(replica, partitions, dry_run);
+            Ok(actions::once(&all(&to)?, to.json, split).await)
         }
         RegistryCommand::Rebuild(args) => rebuild::run(config, args).await,
     }

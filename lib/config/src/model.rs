@@ -3,7 +3,7 @@
 use crate::text::{optional, properties};
 use crate::units::{Size, Span};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -135,6 +135,7 @@ pub struct Wait {
 #[serde(deny_unknown_fields)]
 pub struct Registry {
     pub partitions: u32,
+    pub serves: String,
     pub replication: u16,
     pub horizon: Span,
     pub skip_records: Vec<String>,
@@ -245,7 +246,33 @@ pub struct Column {
     pub details: Vec<String>,
 }
 
+/// The most partitions a topic of ours may have.
+pub(crate) const MOST_PARTITIONS: u32 = 4096;
+
+/// Numbers written like `0,4-7`; `None` when they are not.
+pub(crate) fn ranges(text: &str) -> Option<BTreeSet<u32>> {
+    let mut numbers = BTreeSet::new();
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || MOST_PARTITIONS <= last {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
 impl Registry {
+    /// `serves` as partitions; `None`: all. `check` refuses what is not written like that.
+    pub fn served(&self) -> Option<BTreeSet<u32>> {
+        ranges(&self.serves).filter(|served| !served.is_empty())
+    }
+
     /// `skip_records` as partition and offset. `check` refuses what is not written like that.
     pub fn skipped(&self) -> impl Iterator<Item = (u32, u64)> {
         self.skip_records.iter().filter_map(|place| record(place))

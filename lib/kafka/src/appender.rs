@@ -1,6 +1,6 @@
 //! Appending to the join log: idempotent, all replicas, not transactional (RULE 7).
 
-use crate::settings::{create, log, partition as native_partition};
+use crate::settings::{create, log, partition as native_partition, partitions};
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -42,6 +42,9 @@ pub enum AppendError {
     /// Larger than a record may be.
     #[error("the record is too large")]
     TooLarge,
+    /// The producer has not heard of the partition; [refresh](Appender::refresh), then again.
+    #[error("the producer does not know the partition")]
+    UnknownPartition,
     /// The producer is broken; make a new one under a new incarnation.
     #[error("the producer failed: {0}")]
     Fatal(String),
@@ -139,8 +142,17 @@ impl<D: Deliveries> Appender<D> {
         match error {
             Native::MessageProduction(Code::QueueFull) => AppendError::Full,
             Native::MessageProduction(Code::MessageSizeTooLarge) => AppendError::TooLarge,
+            Native::MessageProduction(Code::UnknownPartition) => AppendError::UnknownPartition,
             other => AppendError::Fatal(self.fatal().unwrap_or_else(|| other.to_string())),
         }
+    }
+
+    /// Asks the broker how many partitions the topic has, so that new ones can be appended to. Blocking.
+    ///
+    /// # Errors
+    /// No answer within `timeout`.
+    pub fn refresh(&self, timeout: Duration) -> Result<u32, KafkaError> {
+        partitions(self.producer.client(), &self.topic, timeout)
     }
 
     /// Whether the producer is broken for good, and why.

@@ -5,7 +5,9 @@ use crate::topic_id::{Described, describe};
 use crate::{KafkaError, Settings};
 use futures::executor::block_on;
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rtf_proto::{Offset, PartitionId, TopicId};
@@ -64,18 +66,9 @@ impl Cluster {
 
     /// The mock cluster has no controller to ask for a description, and makes what it is asked for.
     fn embedded_topic(&self, name: &str) -> Result<TopicInfo, KafkaError> {
-        let metadata = self
-            .admin
-            .inner()
-            .fetch_metadata(Some(name), TIMEOUT)
-            .map_err(|e| self.unreachable(e))?;
-        let partitions = metadata
-            .topics()
-            .first()
-            .map_or(0, |topic| topic.partitions().len());
         Ok(TopicInfo {
             id: TopicId::default(),
-            partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+            partitions: settings::partitions(self.admin.inner(), name, TIMEOUT)?,
         })
     }
 
@@ -136,6 +129,34 @@ impl Cluster {
             }
         }
         self.wait_until_visible(name)
+    }
+
+    /// Gives a topic so many partitions, unless it has that many.
+    ///
+    /// # Errors
+    /// The cluster refused, or nobody answered.
+    pub fn raise_partitions(&self, name: &str, partitions: u32) -> Result<(), KafkaError> {
+        let has_enough = || {
+            let info = self.topic(name)?;
+            Ok::<_, KafkaError>(info.is_some_and(|info| info.partitions >= partitions))
+        };
+        if has_enough()? {
+            return Ok(());
+        }
+        let options = AdminOptions::new()
+            .operation_timeout(Some(TIMEOUT))
+            .request_timeout(Some(TIMEOUT));
+        let wanted = [NewPartitions::new(name, partitions as usize)];
+        let results = block_on(self.admin.create_partitions(&wanted, &options))
+            .map_err(|e| self.unreachable(e))?;
+        match results.into_iter().next() {
+            // Somebody else may have been quicker.
+            Some(Err((_, code))) if !has_enough()? => Err(KafkaError::topic(
+                name,
+                format!("it could not be given {partitions} partitions: {code}"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn wait_until_visible(&self, name: &str) -> Result<TopicInfo, KafkaError> {

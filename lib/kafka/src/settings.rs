@@ -135,6 +135,20 @@ where
         .map_err(KafkaError::settings)
 }
 
+/// The topic's partitions, asked of the broker; the client knows them all from then on.
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<u32, KafkaError> {
+    let metadata = client
+        .fetch_metadata(Some(topic), timeout)
+        .map_err(|e| KafkaError::topic(topic, e))?;
+    let known = metadata.topics().first();
+    let partitions = known.map_or(0, |topic| topic.partitions().len());
+    Ok(u32::try_from(partitions).unwrap_or(u32::MAX))
+}
+
 /// Between two questions to a partition whose leader is being elected.
 const ELECTION_POLL: Duration = Duration::from_millis(50);
 

@@ -64,14 +64,37 @@ impl Tail {
     /// # Errors
     /// A list librdkafka does not accept.
     pub fn assign(&self, positions: &[(PartitionId, Start)]) -> Result<(), KafkaError> {
+        self.consumer
+            .assign(&self.list(positions)?)
+            .map_err(|e| KafkaError::topic(&self.topic, e))
+    }
+
+    /// Reads these partitions too, if the broker says that they are there. One that was made a moment ago may not be known yet: ask again.
+    ///
+    /// # Errors
+    /// No answer within `timeout`, or a list librdkafka does not accept.
+    pub fn add(
+        &self,
+        positions: &[(PartitionId, Start)],
+        timeout: Duration,
+    ) -> Result<bool, KafkaError> {
+        let known = settings::partitions(self.consumer.client(), &self.topic, timeout)?;
+        if positions.iter().any(|(partition, _)| *partition >= known) {
+            return Ok(false);
+        }
+        self.consumer
+            .incremental_assign(&self.list(positions)?)
+            .map_err(|e| KafkaError::topic(&self.topic, e))?;
+        Ok(true)
+    }
+
+    fn list(&self, positions: &[(PartitionId, Start)]) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
         for (partition, start) in positions {
             list.add_partition_offset(&self.topic, settings::partition(*partition), start.native())
                 .map_err(|e| KafkaError::topic(&self.topic, e))?;
         }
-        self.consumer
-            .assign(&list)
-            .map_err(|e| KafkaError::topic(&self.topic, e))
+        Ok(list)
     }
 
     /// The next thing, at the latest after `timeout`.

@@ -1,5 +1,6 @@
 //! How a role starts, reports, waits and stops. Does not know what any role does.
 
+pub mod crash;
 pub mod grpc;
 pub mod http;
 pub mod listen;

@@ -4,7 +4,7 @@ use super::control::RegistryControl;
 use super::token::Token;
 use super::{Local, Reporter};
 use rtf_proto::pb::admin_server::{Admin, AdminServer};
-use rtf_proto::{EventId, MAX_ID_BYTES, TopicId, pb};
+use rtf_proto::{EventId, MAX_ID_BYTES, RegistryError, TopicId, pb};
 use rtf_registry::{PartitionDigest, Standing};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +80,14 @@ fn digest(digest: PartitionDigest) -> pb::PartitionDigest {
         partition: digest.partition,
         marks: digest.marks.into_iter().map(mark).collect(),
     }
+}
+
+/// The work belongs to the role: a caller that goes away does not leave half of it (RULE 24).
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work).await;
+    Ok(done.map_err(|e| Status::internal(e.to_string()))??)
 }
 
 fn drain_within(asked_ms: u64) -> Duration {
@@ -188,12 +196,26 @@ impl Admin for AdminService {
         let topic = topic.map_err(|_| Status::invalid_argument("a topic id has 16 bytes"))?;
         self.admit(&request, "Retire", &topic.to_string())?;
         let registry = self.registry("Retire")?.clone();
-        // The work belongs to the role: a caller that goes away does not leave half of it (RULE 24).
-        let retiring = tokio::spawn(async move { registry.handle().retire(topic).await });
-        let released = retiring
-            .await
-            .map_err(|e| Status::internal(e.to_string()))??;
+        let released = detached(async move { registry.handle().retire(topic).await }).await?;
         Ok(Response::new(pb::RetireResponse { released }))
+    }
+
+    async fn split(
+        &self,
+        request: Request<pb::SplitRequest>,
+    ) -> Result<Response<pb::SplitResponse>, Status> {
+        let pb::SplitRequest {
+            partitions,
+            dry_run,
+        } = *request.get_ref();
+        if dry_run {
+            let before = self.registry("Split")?.handle().check_split(partitions)?;
+            return Ok(Response::new(pb::SplitResponse { before }));
+        }
+        self.admit(&request, "Split", &format!("to {partitions} partitions"))?;
+        let registry = self.registry("Split")?.clone();
+        let before = detached(async move { registry.handle().split(partitions).await }).await?;
+        Ok(Response::new(pb::SplitResponse { before }))
     }
 }
 

@@ -9,6 +9,9 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// A registry gives a split up to a minute before it says that it goes on by itself.
+const SPLIT_WITHIN: Duration = Duration::from_secs(90);
+
 pub async fn pause(replica: &Replica) -> Answer {
     let request = replica.request(pb::PauseRequest {});
     match within(ANSWER_WITHIN, replica.admin().pause(request)).await {
@@ -109,11 +112,18 @@ pub fn topic(text: &str) -> anyhow::Result<TopicId> {
     })
 }
 
-/// The log is told once, by the first replica that can.
-pub async fn retire(replicas: &[Replica], topic: TopicId, json: bool) -> ExitCode {
+/// Asks the replicas one after the other, until one has done it: the log is told once.
+pub async fn once<'a, F>(
+    replicas: &'a [Replica],
+    json: bool,
+    action: impl Fn(&'a Replica) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Answer>,
+{
     let mut answers = Vec::new();
     for replica in replicas {
-        let answer = retire_by(replica, topic).await;
+        let answer = action(replica).await;
         let is_done = answer.ok;
         answers.push(answer);
         if is_done {
@@ -124,7 +134,31 @@ pub async fn retire(replicas: &[Replica], topic: TopicId, json: bool) -> ExitCod
     answers::exit_code(answers.last().is_some_and(|answer| answer.ok))
 }
 
-async fn retire_by(replica: &Replica, topic: TopicId) -> Answer {
+/// Gives the log more partitions.
+pub async fn split(replica: &Replica, partitions: u32, dry_run: bool) -> Answer {
+    let request = replica.request(pb::SplitRequest {
+        partitions,
+        dry_run,
+    });
+    match within(SPLIT_WITHIN, replica.admin().split(request)).await {
+        Ok(pb::SplitResponse { before }) => {
+            let words = match (dry_run, before == partitions) {
+                (_, true) => format!("the log has {partitions} partitions already"),
+                (true, false) => {
+                    format!("the log could be split from {before} to {partitions} partitions")
+                }
+                (false, false) => {
+                    format!("the log is split from {before} to {partitions} partitions")
+                }
+            };
+            let fields = json!({ "before": before, "partitions": partitions, "dry_run": dry_run });
+            Answer::done(&replica.url, words, fields)
+        }
+        Err(words) => Answer::failed(&replica.url, words),
+    }
+}
+
+pub async fn retire(replica: &Replica, topic: TopicId) -> Answer {
     let topic_id = topic.0.to_vec().into();
     let request = replica.request(pb::RetireRequest { topic_id });
     match within(ANSWER_WITHIN, replica.admin().retire(request)).await {

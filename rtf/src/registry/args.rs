@@ -102,6 +102,23 @@ pub enum RegistryCommand {
         #[command(flatten)]
         to: Target,
     },
+    /// Give the join log more partitions while everything runs
+    ///
+    /// One replica does it for all, and answers when it is done. Nothing pauses, and no event is joined twice. The number can only grow, to a multiple of
+    /// what it is. Run it again if it was interrupted: it goes on where it was. [registry].partitions may keep the old number or be set to
+    /// the new one.
+    #[command(after_help = "Example: see whether it could be done, then do it\n  \
+        rtf registry split -c rtf.toml --partitions 32 --dry-run\n  rtf registry split -c rtf.toml --partitions 32")]
+    Split {
+        /// How many partitions the log shall have
+        #[arg(long, value_name = "N")]
+        partitions: u32,
+        /// Only say whether it could be done
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        to: Target,
+    },
     /// Set the view of a replica that does not run aside, so that the next start makes it anew from the log
     ///
     /// Works on [registry].data of this machine. Says what it would do, and does it with --execute. What is set aside is kept; delete it when
