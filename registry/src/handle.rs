@@ -19,6 +19,7 @@ use rtf_proto::{
     AcceptedBatch, AcceptedStream, EventId, LogId, LookupItem, Offset, PartitionId, Registration,
     Registry, RegistryError, RegistryPartition, RegistryStatus, Resolved, SourceId, Verdict,
 };
+use rtf_service::crash;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -349,7 +350,9 @@ impl Registry for RegistryHandle {
                 None => unknown.push((index, item)),
             }
         }
+        crash::point("registry-before-append");
         self.0.writer.append(unknown, &batch)?;
+        crash::point("registry-after-append");
         let verdicts = match tokio::time::timeout(REGISTER_WITHIN, answers).await {
             Ok(Ok(verdicts)) => verdicts,
             Ok(Err(_)) => return Err(RegistryError::Unavailable("the replica stopped".into())),
@@ -360,6 +363,7 @@ impl Registry for RegistryHandle {
             }
         };
         count(&verdicts);
+        crash::point("registry-before-answer");
         Ok(verdicts)
     }
 

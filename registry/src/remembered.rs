@@ -312,6 +312,7 @@ impl Remembered {
             partition: self.partition,
             blocks: blocks.collect(),
             rejected: &self.uncommitted_rejected,
+            left: self.saved.last().copied(),
             state: State {
                 next,
                 anchor,

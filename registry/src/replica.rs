@@ -14,6 +14,7 @@ use crate::tailer::Tailer;
 use crate::writer::{Again, Writer};
 use rtf_kafka::{AppenderOptions, Cluster, KafkaError, Settings};
 use rtf_proto::{Offset, PartitionId};
+use rtf_service::crash;
 use rtf_service::thread::{ThreadError, spawn};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -164,6 +165,7 @@ impl Replica {
         let flushing = shared.clone();
         // What is under way comes back through the tail, so the tail stops last.
         let _ = tokio::task::spawn_blocking(move || flushing.writer.flush(FLUSH_WITHIN)).await;
+        crash::point("registry-stopping");
         stop.cancel();
         joined("tail", tail.await)?;
         joined("housekeeping", keeper.await)

@@ -20,6 +20,7 @@ use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 use rtf_proto::{LogId, Offset, PartitionId};
+use rtf_service::crash;
 use sled::IVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -191,6 +192,8 @@ pub struct PartitionCommit<'a> {
     pub blocks: Vec<(BucketId, u32, &'a [Entry])>,
     /// Offsets of events that did not win.
     pub rejected: &'a [Offset],
+    /// The bucket its state stands in on disk; with this commit it may go on in another.
+    pub left: Option<BucketId>,
     /// The state with all of these.
     pub state: State,
 }
@@ -309,7 +312,9 @@ impl Store {
             }
             sealer.partition(partition, entries)?;
         }
+        crash::point("registry-before-sealed");
         sealer.finish()?;
+        crash::point("registry-after-sealed");
         let sealed = Sealed::open(&path)?;
         self.sealed.lock().insert(id, sealed.clone());
         Ok(Some(sealed))
@@ -323,6 +328,7 @@ impl Store {
         let db = self.buckets.lock().remove(&id);
         // sled writes once more when its last handle goes.
         drop(db);
+        crash::point("registry-before-removal");
         Ok(fs::remove_dir_all(self.path_of(id))?)
     }
 
@@ -416,6 +422,10 @@ impl Store {
             let partition = commit.partition;
             self.append_rejected(partition, commit.rejected)?;
             let now = commit.state.age.current();
+            if let Some(left) = commit.left.filter(|left| *left < now) {
+                // sled may still hold back what was written there.
+                older.entry(left).or_default();
+            }
             for (bucket, number, entries) in &commit.blocks {
                 let batches = if *bucket == now {
                     &mut current
@@ -435,6 +445,7 @@ impl Store {
             self.bucket(bucket)?.0.apply_batch(batch)?;
             self.sync_bucket(bucket)?;
         }
+        crash::point("registry-between-buckets");
         for (bucket, batch) in current {
             self.bucket(bucket)?.0.apply_batch(batch)?;
         }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::apply::{Ids, Winner, tests::Model};
+use crate::lineage::Birth;
 use crate::remembered::Remembered;
 use proptest::prelude::*;
 use rtf_proto::control::{Control, Settings};
@@ -276,4 +277,44 @@ fn two_replicas_do_not_share_a_directory() {
         .unwrap()
         .to_string();
     assert!(refused.contains("another process"), "{refused}");
+}
+
+/// sled holds writes back for half a second: a bucket must be on the disk before a state in the next one counts its ids.
+#[test]
+fn a_bucket_is_on_the_disk_before_the_next_one_counts_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut remembered, _) = open(folder.path());
+    assert!(take(&store, &mut remembered, 0, 1000, b"a"));
+    commit(&store, &mut remembered, 1);
+    // Split: what was registered before is shared from now on, and not written again.
+    remembered.split(8);
+    let blocks = store.bucket(remembered.age.current()).unwrap();
+    remembered.begin(blocks.clone());
+    let birth = Birth {
+        parent: 0,
+        offset: 1,
+    };
+    let child = remembered.child(4, birth, blocks);
+    commit(&store, &mut remembered, 2);
+    // The new bucket happens to be written first.
+    store.sync_bucket(remembered.age.current()).unwrap();
+    let copied = tempfile::tempdir().unwrap();
+    // What a kill at this moment leaves.
+    copy(&folder.path().join("view"), &copied.path().join("view"));
+    let (_, again, state) = open(copied.path());
+    assert_eq!((state.next, again.ids()), (2, 1));
+    assert!(child.find(b"a").unwrap().is_some());
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
 }

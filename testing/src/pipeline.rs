@@ -142,6 +142,8 @@ pub struct Pipeline {
     processes: BTreeMap<Instance, Process>,
     /// What an instance alone is told.
     flags: BTreeMap<Instance, Vec<String>>,
+    /// Where an instance is to be killed.
+    crashes: BTreeMap<Instance, String>,
     folder: TempDir,
 }
 
@@ -153,6 +155,7 @@ impl Pipeline {
             ports: BTreeMap::new(),
             processes: BTreeMap::new(),
             flags: BTreeMap::new(),
+            crashes: BTreeMap::new(),
             folder: temp_folder("pipeline")?,
         };
         for role in Role::EACH {
@@ -220,6 +223,11 @@ impl Pipeline {
         flags.push(format!("--set={key}={value}"));
     }
 
+    /// Has an instance killed, as by `kill -9`, when it comes to a named step (see `rtf_service::crash`) of its next life.
+    pub fn crash_at(&mut self, instance: Instance, step: &str) {
+        self.crashes.insert(instance, format!("{step}=return"));
+    }
+
     /// Starts an instance and does not wait. Its log goes on in the same file.
     pub fn start(&mut self, instance: Instance) -> Result<()> {
         let Instance(role, replica) = instance;
@@ -234,6 +242,9 @@ impl Pipeline {
             }
         }
         command.args(self.flags.get(&instance).into_iter().flatten());
+        if let Some(step) = self.crashes.remove(&instance) {
+            command.env("FAILPOINTS", step);
+        }
         let log = self.folder.path().join(format!("{instance}.log"));
         let process = Process::spawn(&format!("rtf {instance}"), &command, &log)?;
         self.processes.insert(instance, process);
