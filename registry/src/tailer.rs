@@ -155,7 +155,7 @@ impl Tailer {
                 self.commit()?;
             }
             if !self.unread.is_empty() && Instant::now() >= self.look_again {
-                self.read_new()?;
+                self.read_new();
             }
         }
         self.commit()?;
@@ -289,7 +289,7 @@ impl Tailer {
         // Parent and children go on in the same bucket, so that they get to the disk together or not at all.
         self.commit()?;
         crash::point("registry-after-split");
-        self.read_new()
+        Ok(())
     }
 
     /// A checkpoint told of a split that is not in the log any more: its children are read like partitions that lost their beginning.
@@ -311,13 +311,14 @@ impl Tailer {
             let begun = self.partitions.get_mut(&child).expect("just begun");
             begun.uninformed = Some(0);
         }
-        self.read_new()
+        Ok(())
     }
 
     fn begin(&mut self, child: PartitionId, remembered: Remembered) {
         let lane = self.shared.lanes.add(child, remembered, 0);
         self.partitions.insert(child, Partition::unread(lane));
         self.unread.push(child);
+        self.look_again = Instant::now();
         // What the child's log holds already must be applied before anything is answered.
         if !self.shared.is_ready() {
             self.barriers.insert(child);
@@ -325,8 +326,9 @@ impl Tailer {
         self.shared.announce(child);
     }
 
-    /// Reads partitions that began while it ran, as soon as the broker has them.
-    fn read_new(&mut self) -> Result<(), RegistryFailure> {
+    /// Reads partitions that began while it ran, as soon as the broker has them. Asking may wait for a fetch that waits for records, so it is done
+    /// once for all of them.
+    fn read_new(&mut self) {
         self.look_again = Instant::now() + LOOK_AGAIN;
         let positions: Vec<_> = self.unread.iter().map(|p| (*p, Start::Beginning)).collect();
         match self.tail.add(&positions, ANSWER_WITHIN) {
@@ -334,7 +336,6 @@ impl Tailer {
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "new partitions of the log cannot be read yet"),
         }
-        Ok(())
     }
 }
 
