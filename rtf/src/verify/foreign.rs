@@ -1,6 +1,7 @@
 //! What the foreign topic says must come out.
 
-use super::{IdHash, hash, read_topic};
+use super::reader::Reader;
+use super::{IdHash, hash};
 use crate::foreign_id::id_of;
 use anyhow::Context;
 use rtf_config::Config;
@@ -42,10 +43,10 @@ pub fn read(
     committed: &[(PartitionId, Option<Offset>)],
 ) -> anyhow::Result<Foreign> {
     let topic = &config.join.foreign.topic;
-    let topic_id = cluster
-        .topic(topic)?
-        .with_context(|| format!("topic `{topic}` does not exist"))?
-        .id;
+    let isolation = crate::options::isolation(config);
+    let reader = Reader::open(cluster, settings, topic, isolation, "foreign")?
+        .with_context(|| format!("topic `{topic}` does not exist"))?;
+    let topic_id = reader.info.id;
     let extractor = Extractor::new(crate::options::foreign_fields(config))?;
     let positions: HashMap<_, _> = committed.iter().copied().collect();
     let name: std::sync::Arc<str> = topic.as_str().into();
@@ -53,35 +54,28 @@ pub fn read(
         topic_id,
         ..Foreign::default()
     };
-    read_topic(
-        cluster,
-        settings,
-        topic,
-        crate::options::isolation(config),
-        "foreign",
-        |record| {
-            let source = Source {
-                topic: name.clone(),
-                topic_id,
-                partition: record.partition(),
-                offset: record.offset(),
-            };
-            let id = id_of(&extractor, record.value(), &source);
-            let committed = positions
-                .get(&source.partition)
-                .copied()
-                .flatten()
-                .is_some_and(|next| source.offset < next);
-            foreign.records += 1;
-            let seen = Seen {
-                partition: source.partition,
-                offset: source.offset,
-                committed,
-            };
-            let known = foreign.events.entry(hash(id.as_bytes())).or_insert(seen);
-            known.committed |= committed;
-            Ok(())
-        },
-    )?;
+    reader.read(0..reader.info.partitions, |record| {
+        let source = Source {
+            topic: name.clone(),
+            topic_id,
+            partition: record.partition(),
+            offset: record.offset(),
+        };
+        let id = id_of(&extractor, record.value(), &source);
+        let committed = positions
+            .get(&source.partition)
+            .copied()
+            .flatten()
+            .is_some_and(|next| source.offset < next);
+        foreign.records += 1;
+        let seen = Seen {
+            partition: source.partition,
+            offset: source.offset,
+            committed,
+        };
+        let known = foreign.events.entry(hash(id.as_bytes())).or_insert(seen);
+        known.committed |= committed;
+        Ok(())
+    })?;
     Ok(foreign)
 }

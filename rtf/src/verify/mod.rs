@@ -6,19 +6,22 @@
 
 mod foreign;
 mod log;
+mod partition;
+mod reader;
 mod report;
 mod sink;
 
-use crate::progress::Progress;
 use anyhow::Context;
 use rtf_config::Config;
 use rtf_kafka::{Cluster, Settings};
-use rtf_proto::naming;
+use rtf_proto::partitioner::murmur2;
+use rtf_proto::{PartitionId, naming};
 use std::process::ExitCode;
 
 pub use report::Report;
 
-/// A joined name of one event: 128 bits of its id's hash. Ids themselves are not kept: a hundred million would not fit.
+/// A joined name of one event: 128 bits of its id's hashes, the lowest 32 those by which it has its partition of the log. Ids themselves are not
+/// kept: a hundred million would not fit.
 type IdHash = u128;
 
 fn hash(id: &[u8]) -> IdHash {
@@ -29,7 +32,14 @@ fn hash(id: &[u8]) -> IdHash {
         hasher.write(id);
         hasher.finish()
     };
-    u128::from(half(0)) << 64 | u128::from(half(1))
+    let third = half(1) & !u64::from(u32::MAX);
+    u128::from(half(0)) << 64 | u128::from(third) | u128::from(murmur2(id))
+}
+
+/// The partition of an id among so many.
+fn share(id: IdHash, count: u32) -> PartitionId {
+    let positive = id & 0x7fff_ffff;
+    u32::try_from(positive).expect("31 bits") % count
 }
 
 /// Runs `rtf verify`. Exit code 1 if anything is lost or duplicated.
@@ -88,58 +98,17 @@ fn read_kafka(
     Ok((foreign, log))
 }
 
-/// Reads every partition of a topic from its beginning to its present end, in no order between partitions. Blocking.
-fn read_topic(
-    cluster: &Cluster,
-    settings: &Settings,
-    topic: &str,
-    isolation: rtf_kafka::Isolation,
-    what: &'static str,
-    mut each: impl FnMut(&rtf_kafka::Record<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<rtf_kafka::TopicInfo> {
-    use rtf_kafka::{Polled, Start, Tail};
-    let info = cluster
-        .topic(topic)?
-        .with_context(|| format!("topic `{topic}` does not exist"))?;
-    let mut left = std::collections::HashMap::new();
-    let mut total = 0;
-    for partition in 0..info.partitions {
-        let (first, end) = cluster.offsets(topic, partition)?;
-        if first < end {
-            left.insert(partition, end);
-            total += end - first;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtf_proto::partitioner::partition_of;
+
+    #[test]
+    fn a_hash_tells_the_partition() {
+        for number in 0..1000 {
+            let id = format!("id-{number}");
+            let id = id.as_bytes();
+            assert_eq!(share(hash(id), 24), partition_of(id, 24));
         }
     }
-    let positions: Vec<_> = left
-        .keys()
-        .map(|partition| (*partition, Start::Beginning))
-        .collect();
-    if positions.is_empty() {
-        return Ok(info);
-    }
-    let tail = Tail::open(settings, topic, &positions, isolation)?;
-    let progress = Progress::new(what, Some(total));
-    while !left.is_empty() {
-        match tail.poll(std::time::Duration::from_millis(200)) {
-            Polled::Record(record) => {
-                let (partition, offset) = (record.partition(), record.offset());
-                let Some(end) = left.get(&partition).copied() else {
-                    continue;
-                };
-                if offset < end {
-                    each(&record)?;
-                    progress.add(1);
-                }
-                if offset + 1 >= end {
-                    left.remove(&partition);
-                }
-            }
-            // The end as librdkafka sees it: what is missing up to the offset asked for are transaction markers.
-            Polled::EndOfPartition(partition) => drop(left.remove(&partition)),
-            Polled::Idle => {}
-            Polled::Failed(error) => return Err(error.into()),
-        }
-    }
-    progress.finish();
-    Ok(info)
 }

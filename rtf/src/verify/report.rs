@@ -38,6 +38,8 @@ pub struct Report {
     pub trimmed: u64,
     /// Records of the log that came after the first of their id.
     pub superseded: u64,
+    /// Records of the log that no replica accepts: written for another log, or for partitions that had been split meanwhile.
+    pub misplaced: u64,
     /// Events that were passed over without an outcome, and accepted rows that are not in Redis though later ones are.
     pub lost: u64,
     /// Rows in Redis that the log did not accept there, or a second row of an event.
@@ -54,6 +56,7 @@ impl Report {
             foreign_events: foreign.events.len() as u64,
             rows: rows.rows.len() as u64,
             superseded: log.superseded,
+            misplaced: log.misplaced,
             ..Self::default()
         };
         report.outcomes(log);
@@ -187,6 +190,13 @@ impl fmt::Display for Report {
             "rows in Redis   {:>12}   (not there yet {}, trimmed {})",
             self.rows, self.unpublished, self.trimmed
         )?;
+        if self.misplaced > 0 {
+            writeln!(
+                f,
+                "misplaced       {:>12}   (records that no replica accepts; a split leaves some)",
+                self.misplaced
+            )?;
+        }
         writeln!(f, "lost            {:>12}", self.lost)?;
         writeln!(f, "duplicated      {:>12}", self.duplicated)?;
         for offender in &self.offenders {
@@ -288,6 +298,17 @@ mod tests {
             ),
             (1, 1, 1, 1)
         );
+    }
+
+    #[test]
+    fn what_a_split_leaves_is_told_and_is_no_fault() {
+        let log = Log {
+            misplaced: 3,
+            ..log(&[(1, 10, Outcome::Joined)])
+        };
+        let report = Report::of(&foreign(&[(1, true)]), &log, rows(&[(10, 1)]), false);
+        assert!(report.is_clean() && report.misplaced == 3, "{report}");
+        assert!(report.to_string().contains("misplaced                  3"));
     }
 
     #[test]
