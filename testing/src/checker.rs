@@ -4,6 +4,7 @@
 
 mod log;
 mod problems;
+mod reigns;
 mod rows;
 mod sent;
 
@@ -40,6 +41,8 @@ pub struct Checked {
     pub malformed: u64,
     /// Records of the log that came after the first of their id, and changed nothing.
     pub superseded: u64,
+    /// Records of the log that did not count because their partition was split, or not born: they were written again elsewhere.
+    pub misplaced: u64,
 }
 
 impl Checker {

@@ -18,8 +18,10 @@ pub fn kafka_settings(bootstrap: &str) -> Settings {
     }
 }
 
-/// A reader of all partitions of a topic. It must not hold transactions: it waits for the very last record.
+/// A reader of all partitions of a topic, which may become more. It must not hold transactions: it waits for the very last record.
 pub struct TopicReader {
+    settings: Settings,
+    cluster: Cluster,
     tail: Tail,
     topic: String,
     info: TopicInfo,
@@ -30,23 +32,45 @@ pub struct TopicReader {
 impl TopicReader {
     /// Stands at the beginning of the topic, which must exist.
     pub fn open(settings: &Settings, topic: &str) -> Result<Self> {
-        let info = Cluster::connect(settings)?
-            .topic(topic)?
-            .with_context(|| format!("there is no topic {topic}"))?;
-        let tail = Tail::open(settings, topic, &[], Isolation::ReadUncommitted)?;
-        let positions = (0..info.partitions)
-            .map(|partition| Ok(tail.offsets(partition, ASK_WITHIN)?.0))
-            .collect::<Result<Vec<_>>>()?;
-        // Given by number: asked for by name, librdkafka takes half a second to find the beginning.
-        let starts = (0..).zip(&positions);
-        let starts: Vec<_> = starts.map(|(n, at)| (n, Start::Offset(*at))).collect();
-        tail.assign(&starts)?;
-        Ok(Self {
-            tail,
+        let cluster = Cluster::connect(settings)?;
+        let info = cluster.topic(topic)?;
+        let info = info.with_context(|| format!("there is no topic {topic}"))?;
+        let mut reader = Self {
+            settings: settings.clone(),
+            cluster,
+            tail: open_tail(settings, topic)?,
             topic: topic.into(),
             info,
-            positions,
-        })
+            positions: Vec::new(),
+        };
+        reader.assign()?;
+        Ok(reader)
+    }
+
+    /// Goes on with the partitions it reads, and begins with those it does not.
+    fn assign(&mut self) -> Result<()> {
+        let known = self.positions.len();
+        for partition in (0..self.info.partitions).skip(known) {
+            self.positions
+                .push(self.tail.offsets(partition, ASK_WITHIN)?.0);
+        }
+        // Given by number: asked for by name, librdkafka takes half a second to find the beginning.
+        let starts = (0..).zip(&self.positions);
+        let starts: Vec<_> = starts.map(|(n, at)| (n, Start::Offset(*at))).collect();
+        Ok(self.tail.assign(&starts)?)
+    }
+
+    /// Partitions may have been added.
+    fn grow(&mut self) -> Result<()> {
+        let info = self.cluster.topic(&self.topic)?;
+        let info = info.with_context(|| format!("there is no topic {} any more", self.topic))?;
+        if info.partitions > self.info.partitions {
+            self.info = info;
+            // The old one would take minutes to hear of them.
+            self.tail = open_tail(&self.settings, &self.topic)?;
+            self.assign()?;
+        }
+        Ok(())
     }
 
     /// The topic's id and number of partitions.
@@ -56,6 +80,7 @@ impl TopicReader {
 
     /// Reads on to what is the end of each partition now; each partition in order.
     pub fn read_to_end(&mut self, mut each: impl FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+        self.grow()?;
         let ends = (0..self.info.partitions)
             .map(|partition| Ok(self.tail.offsets(partition, ASK_WITHIN)?.1))
             .collect::<Result<Vec<_>>>()?;
@@ -77,4 +102,13 @@ impl TopicReader {
         }
         Ok(())
     }
+}
+
+fn open_tail(settings: &Settings, topic: &str) -> Result<Tail> {
+    Ok(Tail::open(
+        settings,
+        topic,
+        &[],
+        Isolation::ReadUncommitted,
+    )?)
 }

@@ -1,22 +1,30 @@
 //! The checker itself is tested: a log and rows made by hand are found right, and each deliberate fault is found.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rtf_kafka::{Cluster, Sender};
+use rtf_proto::control::Control;
 use rtf_proto::partitioner::partition_of;
-use rtf_proto::record::{Body, Content, Stamp, decode, encode_barrier, encode_event};
+use rtf_proto::record::{
+    Body, Content, Stamp, decode, encode_barrier, encode_control, encode_event,
+};
 use rtf_proto::row::{RowParts, close, open};
 use rtf_proto::{
     EventId, Incarnation, JoinKey, LogId, Original, Outcome, Reason, Registration, Source, Token,
     naming,
 };
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Expected, Share};
-use rtf_testing::{Checker, Fate, Load, Servers, TopicReader};
+use rtf_testing::{Checker, Fate, Finished, Load, Pipeline, PipelineOptions, Servers, TopicReader};
+use serde_json::Value;
 
+/// Partitions of the log; the last test splits each of them in two.
 const PARTITIONS: u32 = 2;
+const SPLIT: u32 = 2 * PARTITIONS;
+const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 const FLUSH_WITHIN: Duration = Duration::from_secs(30);
 
 /// A pipeline made by hand, and honest unless told otherwise.
@@ -26,6 +34,8 @@ struct Hand {
     sender: Sender,
     log: LogId,
     sequence: u64,
+    /// Joined rows in the log that won nothing, and are not published.
+    losers: BTreeSet<(u32, u64)>,
     /// Place and value of each foreign record by its value; the later one of two that are equal.
     foreign: HashMap<Vec<u8>, Source>,
     /// Value of each good click and query, by its id.
@@ -50,11 +60,12 @@ impl Hand {
             checker,
             sender,
             sequence: 0,
+            losers: BTreeSet::new(),
             foreign: HashMap::new(),
             clicks: HashMap::new(),
             queries: HashMap::new(),
         };
-        hand.append_barriers()?;
+        hand.append_barriers(0..PARTITIONS)?;
         hand.read_topics()?;
         Ok(hand)
     }
@@ -146,27 +157,39 @@ impl Hand {
     }
 
     fn append(&mut self, registration: &Registration) -> Result<()> {
+        let partition = partition_of(registration.id.as_bytes(), PARTITIONS);
+        self.append_to(partition, PARTITIONS, registration)
+    }
+
+    /// By a writer that knows of so many partitions.
+    fn append_to(
+        &mut self,
+        partition: u32,
+        partitions: u32,
+        registration: &Registration,
+    ) -> Result<()> {
         let mut value = Vec::new();
-        encode_event(&self.stamp(), registration, &mut value);
+        encode_event(&self.stamp(partitions), registration, &mut value);
         let key = registration.id.as_bytes();
-        self.send(partition_of(key, PARTITIONS), Some(key), &value)
+        self.send(partition, Some(key), &value)
     }
 
     /// As every replica does first: no row may have the offset 0, which Redis does not allow.
-    fn append_barriers(&mut self) -> Result<()> {
-        for partition in 0..PARTITIONS {
+    fn append_barriers(&mut self, partitions: Range<u32>) -> Result<()> {
+        let end = partitions.end;
+        for partition in partitions {
             let mut value = Vec::new();
-            encode_barrier(&self.stamp(), &mut value);
+            encode_barrier(&self.stamp(end), &mut value);
             self.send(partition, None, &value)?;
         }
         Ok(())
     }
 
-    fn stamp(&mut self) -> Stamp {
+    fn stamp(&mut self, partitions: u32) -> Stamp {
         self.sequence += 1;
         Stamp {
             log: self.log,
-            partitions: PARTITIONS,
+            partitions,
             incarnation: Incarnation(1),
             sequence: self.sequence,
         }
@@ -179,7 +202,7 @@ impl Hand {
             .send(&topic, Some(partition), key, Some(value))?)
     }
 
-    /// Carries every joined row of the log into Redis, without asking whether it won.
+    /// Carries every joined row of the log into Redis, without asking whether it won; only those that are known to be losers stay behind.
     fn publish(&self) -> Result<()> {
         self.sender.flush(FLUSH_WITHIN)?;
         let mut redis = self.servers.redis.connection()?;
@@ -193,15 +216,25 @@ impl Hand {
                 return Ok(());
             }
             let (partition, offset) = (record.partition(), record.offset());
+            if self.losers.contains(&(partition, offset)) {
+                return Ok(());
+            }
             let row = close(event.body, record.timestamp_ms(), offset, partition);
             self.xadd(&mut redis, partition, &format!("{offset}-0"), &row)
         })?;
-        for partition in 0..PARTITIONS {
+        for partition in 0..self.log_partitions()? {
             let mark = naming::redis_log_key(CLICKS.name, partition);
             let mut set = redis::cmd("SET");
             set.arg(mark).arg(self.log.to_string()).exec(&mut redis)?;
         }
         Ok(())
+    }
+
+    /// There are more of them after the split.
+    fn log_partitions(&self) -> Result<u32> {
+        let topic = naming::log_topic(CLICKS.name);
+        let info = Cluster::connect(self.checker.settings())?.topic(&topic)?;
+        Ok(info.context("the log exists")?.partitions)
     }
 
     fn xadd(
@@ -362,4 +395,224 @@ fn faults_of_the_log(hand: &mut Hand, good: &[Fate], joined: &Expected) -> Resul
         .send(&topic, Some(0), Some(b"x"), Some(b"garbage"))?;
     hand.sender.flush(FLUSH_WITHIN)?;
     hand.finds(good, "unreadable in the log (1)")
+}
+
+/// A log that was split by hand, with all that a split leaves behind.
+struct Split {
+    hand: Hand,
+    pipeline: Pipeline,
+    good: Vec<Fate>,
+    /// Where a second record of an event stands: its parent had the first one.
+    again: (u32, u64),
+    /// Where an event stands before the birth of its partition.
+    unborn: (u32, u64),
+    /// Where an event stands that no longer belongs there.
+    stale: (u32, u64),
+}
+
+#[test]
+#[ignore = "needs real servers: ./test runs it"]
+fn a_split_log_is_found_right_and_each_fault_is_found() -> Result<()> {
+    let clicks = Clicks::new(ClicksParams {
+        count: 300,
+        malformed: Share::per_thousand(50),
+        ..ClicksParams::default()
+    });
+    let mut split = Split::make(&clicks)?;
+    split.is_right()?;
+    split.faults_of_redis()?;
+    split.an_event_out_of_place_is_found(clicks.expected())
+}
+
+impl Split {
+    fn make(clicks: &Clicks) -> Result<Self> {
+        let mut hand = Hand::new(clicks)?;
+        let pipeline = hand.servers.pipeline(&PipelineOptions::new(CLICKS))?;
+        let mut progress = hand.servers.progress(CLICKS)?;
+        let events: Vec<Expected> = clicks.expected().collect();
+        let good: Vec<Fate> = events.iter().cloned().map(Fate::from).collect();
+        let (before, after) = events.split_at(events.len() / 2);
+        for event in before {
+            hand.append(&hand.registration(event))?;
+        }
+        hand.sender.flush(FLUSH_WITHIN)?;
+        ensure!(progress.resolved()? == before.len() as u64);
+
+        hand.more_partitions()?;
+        let epoch = hand.control(0, PARTITIONS, Control::Epoch { partitions: SPLIT })?;
+        let child = PARTITIONS;
+        let mut of_child = (after.iter())
+            .filter(|event| matches!(event, Expected::Joined { .. }))
+            .map(|event| hand.registration(event))
+            .filter(|registration| partition_of(registration.id.as_bytes(), SPLIT) == child)
+            .collect::<Vec<_>>()
+            .into_iter();
+        let mut next = || of_child.next().context("the child has joined events");
+        let (late, hasty) = (next()?, next()?);
+        let stale = hand.append_loser(0, PARTITIONS, &late)?;
+        let unborn = hand.append_loser(child, SPLIT, &hasty)?;
+        hand.control(child, SPLIT, born(0, epoch + 1))?;
+        hand.control(child, SPLIT, born(0, epoch))?;
+        let first = (before.iter())
+            .filter(|event| matches!(event, Expected::Joined { .. }))
+            .map(|event| hand.registration(event))
+            .find(|registration| partition_of(registration.id.as_bytes(), SPLIT) == child);
+        let first = first.context("the parent had joined events of the child")?;
+        let again = hand.append_loser(child, SPLIT, &first)?;
+        let epoch = hand.control(1, PARTITIONS, Control::Epoch { partitions: SPLIT })?;
+        hand.control(1 + PARTITIONS, SPLIT, born(1, epoch))?;
+        for event in after.iter().rev() {
+            let registration = hand.registration(event);
+            // The record before its birth is not enough.
+            if registration.id == hasty.id {
+                continue;
+            }
+            hand.append_to(
+                partition_of(registration.id.as_bytes(), SPLIT),
+                SPLIT,
+                &registration,
+            )?;
+        }
+        hand.publish()?;
+        hand.finds(&good, "missing in the log (1)")?;
+        hand.append_to(child, SPLIT, &hasty)?;
+        hand.servers.redis.flushall()?;
+        hand.publish()?;
+        ensure!(
+            progress.resolved()? == good.len() as u64,
+            "growth is followed"
+        );
+        Ok(Self {
+            hand,
+            pipeline,
+            good,
+            again,
+            unborn,
+            stale,
+        })
+    }
+
+    /// The checker and the product's own proof, which share no code, agree.
+    fn is_right(&self) -> Result<()> {
+        let checked = self.hand.checker.check(self.good.clone())?;
+        ensure!(
+            (checked.misplaced, checked.superseded) == (2, 1),
+            "{checked:?}"
+        );
+        let verified = self.verify()?;
+        ensure!(verified.code() == 0, "{}", verified.output);
+        let report = verified.json()?;
+        let numbers = [
+            ("joined", checked.joined),
+            ("unjoinable", checked.unjoinable),
+            ("malformed", checked.malformed),
+            ("rows", checked.joined),
+            ("misplaced", checked.misplaced),
+            ("superseded", checked.superseded),
+            ("waiting", 0),
+            ("unpublished", 0),
+        ];
+        for (name, number) in numbers {
+            ensure!(report[name] == number, "{name} is not {number}: {report}");
+        }
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<Finished> {
+        self.pipeline.rtf("verify", &["--json"])
+    }
+
+    /// Each is mended before the next.
+    fn faults_of_redis(&mut self) -> Result<()> {
+        for loser in [self.again, self.unborn, self.stale] {
+            self.hand.losers.remove(&loser);
+            self.publish_again()?;
+            let fault = "in Redis, but not joined in the log (1)";
+            self.both_find(fault, "duplicated")?;
+            self.hand.losers.insert(loser);
+        }
+        self.publish_again()?;
+        let stream = naming::redis_stream(CLICKS.name, self.again.0);
+        let rows = self.hand.checker.rows()?.streams[&stream].clone();
+        let mut redis = self.hand.servers.redis.connection()?;
+        redis::cmd("XDEL")
+            .arg(&stream)
+            .arg(&rows[rows.len() / 2].0)
+            .exec(&mut redis)?;
+        self.both_find("missing in Redis (1)", "lost")?;
+        self.publish_again()?;
+        self.is_right()
+    }
+
+    fn publish_again(&self) -> Result<()> {
+        self.hand.servers.redis.flushall()?;
+        self.hand.publish()
+    }
+
+    /// The checker by its words, `rtf verify` by its figure.
+    fn both_find(&self, fault: &str, figure: &str) -> Result<()> {
+        self.hand.finds(&self.good, fault)?;
+        let verified = self.verify()?;
+        let report: Value = verified.json()?;
+        ensure!(
+            verified.code() == 1 && report[figure] == 1,
+            "no {figure}: {report}"
+        );
+        Ok(())
+    }
+
+    /// Where no split explains it.
+    fn an_event_out_of_place_is_found(
+        &mut self,
+        mut events: impl Iterator<Item = Expected>,
+    ) -> Result<()> {
+        let registration = self.hand.registration(&events.next().context("an event")?);
+        let elsewhere = (partition_of(registration.id.as_bytes(), SPLIT) + 1) % SPLIT;
+        self.hand.append_to(elsewhere, SPLIT, &registration)?;
+        self.hand.finds(&self.good, "out of place in the log (1)")
+    }
+}
+
+fn born(parent: u32, offset: u64) -> Control {
+    Control::Born { parent, offset }
+}
+
+impl Hand {
+    fn more_partitions(&mut self) -> Result<()> {
+        let topic = naming::log_topic(CLICKS.name);
+        let partitions = SPLIT.to_string();
+        let arguments = ["--alter", "--topic", &topic, "--partitions", &partitions];
+        self.servers.kafka.tool(TOPIC_TOOL, &arguments, "")?;
+        // The old one would take minutes to hear of them.
+        self.sender = Sender::open(self.checker.settings())?;
+        self.append_barriers(PARTITIONS..SPLIT)
+    }
+
+    /// Appends what the log says about itself, and tells its offset.
+    fn control(&mut self, partition: u32, partitions: u32, control: Control) -> Result<u64> {
+        let mut value = Vec::new();
+        encode_control(&self.stamp(partitions), &control, &mut value);
+        self.send(partition, None, &value)?;
+        self.last_offset(partition)
+    }
+
+    /// An event that must not count, and is not published.
+    fn append_loser(
+        &mut self,
+        partition: u32,
+        partitions: u32,
+        registration: &Registration,
+    ) -> Result<(u32, u64)> {
+        self.append_to(partition, partitions, registration)?;
+        let place = (partition, self.last_offset(partition)?);
+        self.losers.insert(place);
+        Ok(place)
+    }
+
+    fn last_offset(&self, partition: u32) -> Result<u64> {
+        self.sender.flush(FLUSH_WITHIN)?;
+        let cluster = Cluster::connect(self.checker.settings())?;
+        let (_, end) = cluster.offsets(&naming::log_topic(CLICKS.name), partition)?;
+        Ok(end - 1)
+    }
 }

@@ -1,13 +1,13 @@
-//! Winners: the first record of each id in the log, found anew, and held against what was sent.
+//! Winners: the first record of each id that counts in the log, found anew, and held against what was sent.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use anyhow::Result;
 use bytes::Bytes;
 use rtf_kafka::{Record, Settings};
 use rtf_proto::naming;
-use rtf_proto::partitioner::partition_of;
-use rtf_proto::record::{Body, Content, Event, Stamp, decode};
+use rtf_proto::record::{Body, Content, Event, decode};
 use rtf_proto::{LogId, Outcome};
 use rtf_synth::Join;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::Checked;
 use super::problems::Problems;
+use super::reigns::{Reigns, Splits};
 use super::sent::{Sent, text_at};
 use crate::fate::{Fate, shown};
 use crate::reader::TopicReader;
@@ -23,7 +24,7 @@ use crate::reader::TopicReader;
 pub(super) struct Winners {
     /// The log's id.
     pub(super) log: LogId,
-    /// Its number of partitions.
+    /// Its topic's number of partitions.
     pub(super) partitions: u32,
     /// How each event ended.
     pub(super) fates: Vec<Fate>,
@@ -53,15 +54,24 @@ struct OpenRow<'a> {
     primary: Vec<&'a RawValue>,
 }
 
+/// The first record so far of an id.
+struct Found {
+    place: (u32, u64),
+    logged_ms: i64,
+    judged: Result<(Fate, Option<Bytes>), String>,
+}
+
 impl Winners {
-    /// Reads the log, which must exist, to its present end.
+    /// Reads the log, which must exist, to its present end: once for its splits, and once for its events.
     pub(super) fn read(
         settings: &Settings,
         join: &Join,
         sent: &Sent,
         problems: &mut Problems,
     ) -> Result<Self> {
-        let mut reader = TopicReader::open(settings, &naming::log_topic(join.name))?;
+        let topic = naming::log_topic(join.name);
+        let reigns = read_splits(TopicReader::open(settings, &topic)?)?;
+        let mut reader = TopicReader::open(settings, &topic)?;
         let mut winners = Self {
             log: reader.info().id,
             partitions: reader.info().partitions,
@@ -69,55 +79,77 @@ impl Winners {
             joined: BTreeMap::new(),
             counts: Checked::default(),
         };
-        let mut known = HashSet::new();
         let judge = Judge { join, sent };
+        let mut found = BTreeMap::new();
         reader.read_to_end(|record| {
-            let place = || format!("{}/{}", record.partition(), record.offset());
+            let place = (record.partition(), record.offset());
             match decode(record.key(), record.value()) {
-                Err(error) => {
-                    problems.add("unreadable in the log", || format!("{}: {error}", place()))
-                }
+                Err(error) => problems.add("unreadable in the log", || {
+                    format!("{}/{}: {error}", place.0, place.1)
+                }),
                 Ok(decoded) => {
                     let Content::Event(event) = decoded.content else {
                         return Ok(());
                     };
-                    let right = winners.is_in_place(&decoded.stamp, event.id, record.partition());
-                    problems.unless(right, "out of place in the log", place);
-                    if known.insert(event.id.to_vec()) {
-                        winners.add(record, &event, &judge, problems);
+                    if reigns.count(place, &decoded.stamp, event.id) {
+                        winners.consider(record, &event, &judge, &mut found);
                     } else {
-                        winners.counts.superseded += 1;
+                        winners.counts.misplaced += 1;
+                        let right = reigns.explain(place.0, &decoded.stamp, event.id);
+                        let place = || format!("{}/{}", place.0, place.1);
+                        problems.unless(right, "out of place in the log", place);
                     }
                 }
             }
             Ok(())
         })?;
+        for (id, found) in found {
+            winners.add(&id, found, problems);
+        }
         Ok(winners)
     }
 
-    fn is_in_place(&self, stamp: &Stamp, id: &[u8], partition: u32) -> bool {
-        stamp.log == self.log
-            && stamp.partitions == self.partitions
-            && partition_of(id, self.partitions) == partition
-    }
-
-    fn add(
+    /// An event that counts. The first one is in the lowest partition, because a child has a higher number than its parent and takes over its ids where
+    /// the parent no longer accepts them; so it does not matter which partition is read first.
+    fn consider(
         &mut self,
         record: &Record<'_>,
         event: &Event<'_>,
         judge: &Judge<'_>,
-        problems: &mut Problems,
+        found: &mut BTreeMap<Vec<u8>, Found>,
     ) {
-        match judge.fate(event) {
+        let place = (record.partition(), record.offset());
+        let judged = || Found {
+            place,
+            logged_ms: record.timestamp_ms(),
+            judged: judge.fate(event),
+        };
+        match found.entry(event.id.to_vec()) {
+            Entry::Vacant(entry) => {
+                entry.insert(judged());
+            }
+            Entry::Occupied(mut entry) => {
+                self.counts.superseded += 1;
+                if place < entry.get().place {
+                    entry.insert(judged());
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, id: &[u8], found: Found, problems: &mut Problems) {
+        let Found {
+            place,
+            logged_ms,
+            judged,
+        } = found;
+        match judged {
             Err(wrong) => problems.add("wrong in the log", || {
-                let (partition, offset) = (record.partition(), record.offset());
-                format!("{partition}/{offset}: {} {wrong}", shown(event.id))
+                format!("{}/{}: {} {wrong}", place.0, place.1, shown(id))
             }),
             Ok((fate, row)) => {
                 self.count(&fate);
                 self.fates.push(fate);
-                let logged_ms = record.timestamp_ms();
-                let place = (record.partition(), record.offset());
                 let row = row.map(|open| (place, JoinedRow { open, logged_ms }));
                 self.joined.extend(row);
             }
@@ -131,6 +163,19 @@ impl Winners {
             Fate::Malformed { .. } => self.counts.malformed += 1,
         }
     }
+}
+
+/// Which records count.
+fn read_splits(mut reader: TopicReader) -> Result<Reigns> {
+    let mut splits = Splits::of(reader.info().id);
+    reader.read_to_end(|record| {
+        // What is unreadable is told when the events are read.
+        if let Ok(decoded) = decode(record.key(), record.value()) {
+            splits.note(record.partition(), record.offset(), &decoded);
+        }
+        Ok(())
+    })?;
+    Ok(splits.reigns(reader.info().partitions))
 }
 
 /// Holds one winner against what was sent.
