@@ -18,6 +18,10 @@ pub fn dispatcher_group(name: &str) -> String {
 pub fn redis_stream(name: &str, partition: PartitionId) -> String {
     format!("{name}:joined:{{{partition}}}")
 }
+/// The Redis key that says how many streams there are: more after a split than are configured.
+pub fn redis_partitions_key(name: &str) -> String {
+    format!("{name}:partitions")
+}
 /// The Redis key that names the log a stream was written from; same hash tag as the stream.
 pub fn redis_log_key(name: &str, partition: PartitionId) -> String {
     format!("{name}:log:{{{partition}}}")

@@ -80,18 +80,21 @@ impl Board {
         }
     }
 
-    /// So many partitions there are.
+    /// So many partitions there are; those that are known already stay as they are.
     pub fn open(&self, partitions: u32) {
         let mut inner = self.inner.lock();
-        inner.partitions = (0..partitions)
-            .map(|partition| PartitionStatus {
-                partition,
-                state: State::Starting,
-                last: None,
-                published: 0,
-                lag: 0,
-            })
-            .collect();
+        let known = inner.partitions.len() as u32;
+        if partitions <= known {
+            return;
+        }
+        let begun = |partition| PartitionStatus {
+            partition,
+            state: State::Starting,
+            last: None,
+            published: 0,
+            lag: 0,
+        };
+        inner.partitions.extend((known..partitions).map(begun));
         inner.told = None;
         self.tell(&mut inner);
     }
@@ -209,6 +212,14 @@ mod tests {
         board.set(0, State::Carrying);
         board.set(1, State::Carrying);
         assert!(readiness.is_ready());
+        board.open(3);
+        assert_eq!(reason(), "starting", "a split gave it one more");
+        board.set(2, State::Carrying);
+        board.open(2);
+        assert!(
+            readiness.is_ready(),
+            "a replica that lags behind takes none away"
+        );
     }
 
     #[test]

@@ -62,8 +62,6 @@ impl Publisher {
         let Some(status) = shutdown.run_until_cancelled(self.first_status()).await else {
             return;
         };
-        self.board.open(status.partitions);
-        let partitions = status.partitions;
         let (watched, status) = watch::channel(status);
         let shared = Arc::new(Shared {
             options: self.options.clone(),
@@ -73,15 +71,22 @@ impl Publisher {
             status,
         });
         let mut tasks = JoinSet::new();
-        for partition in 0..partitions {
-            let worker = Worker::new(shared.clone(), partition);
-            tasks.spawn(worker.run(shutdown.clone()));
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = self.watch(watched) => {}
-            // A worker that panicked is a bug, and must not look like an orderly end.
-            Some(Err(error)) = tasks.join_next() => std::panic::resume_unwind(error.into_panic()),
+        let mut carried = 0;
+        loop {
+            // More after a split. A replica that lags behind may say fewer.
+            let partitions = shared.status.borrow().partitions;
+            self.board.open(partitions);
+            for partition in carried..partitions {
+                let worker = Worker::new(shared.clone(), partition);
+                tasks.spawn(worker.run(shutdown.clone()));
+            }
+            carried = carried.max(partitions);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.look(&watched, carried) => {}
+                // A worker that panicked is a bug, and must not look like an orderly end.
+                Some(Err(error)) = tasks.join_next() => std::panic::resume_unwind(error.into_panic()),
+            }
         }
         tasks.join_all().await;
     }
@@ -97,17 +102,19 @@ impl Publisher {
         }
     }
 
-    async fn watch(&self, watched: watch::Sender<RegistryStatus>) {
-        loop {
-            tokio::time::sleep(STATUS_EVERY).await;
-            match self.ask().await {
-                Ok(status) => {
-                    self.board.registry_is(&status);
-                    watched.send_replace(status);
-                }
-                // The tails tell for themselves when rows cannot come.
-                Err(words) => tracing::debug!(words, "the registry does not say how it is"),
+    /// After a moment, hears from the registry how it is, and tells the sink how many partitions there are.
+    async fn look(&self, watched: &watch::Sender<RegistryStatus>, carried: u32) {
+        tokio::time::sleep(STATUS_EVERY).await;
+        if let Err(error) = self.sink.announce(carried).await {
+            tracing::debug!(%error, "the sink does not hear how many partitions there are");
+        }
+        match self.ask().await {
+            Ok(status) => {
+                self.board.registry_is(&status);
+                watched.send_replace(status);
             }
+            // The tails tell for themselves when rows cannot come.
+            Err(words) => tracing::debug!(words, "the registry does not say how it is"),
         }
     }
 

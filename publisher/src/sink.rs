@@ -100,6 +100,11 @@ pub trait Sink: Send + Sync + 'static {
     /// Where the stream ends: the offset of the last row ever appended, `None` when it is empty.
     async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError>;
 
+    /// Tells the sink's readers that there are so many partitions, unless they know of more. Said again and again: a sink may forget it.
+    async fn announce(&self, _partitions: u32) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Appends `rows`, whose offsets rise from `expected_last` on and which are at least one, if the stream ends at
     /// `expected_last`: all of them or none.
     ///

@@ -7,7 +7,7 @@ use super::{AppendOutcome, Place, Row, Sink, SinkError};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
-use rtf_proto::naming::{redis_log_key, redis_stream};
+use rtf_proto::naming::{redis_log_key, redis_partitions_key, redis_stream};
 use rtf_proto::{Offset, PartitionId};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ use tokio::sync::Mutex;
 
 /// After a connection could not be made, nobody tries again for so long; the many partitions share one failure.
 const RECONNECT_AFTER: Duration = Duration::from_millis(40);
+/// Sets a number unless it is larger already.
+const RAISE: &str = "if tonumber(redis.call('GET', KEYS[1]) or 0) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end";
 /// Arguments of the script before the rows.
 const FIXED_ARGUMENTS: usize = 9;
 /// Bytes of a command beside its rows, and of each row's id, about.
@@ -39,6 +41,7 @@ pub struct RedisSink {
     options: RedisOptions,
     client: Client,
     script: Script,
+    announcement: Script,
     slot: Mutex<Slot>,
     calls: AtomicU64,
 }
@@ -80,6 +83,7 @@ impl RedisSink {
             options,
             client,
             script: Script::new(include_str!("append.lua")),
+            announcement: Script::new(RAISE),
             slot: Mutex::default(),
             calls: AtomicU64::new(0),
         })
@@ -253,6 +257,20 @@ fn entry_id(offset: Offset) -> String {
 
 #[async_trait]
 impl Sink for RedisSink {
+    async fn announce(&self, partitions: u32) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let said = self
+            .announcement
+            .key(redis_partitions_key(&self.options.name))
+            .arg(partitions)
+            .invoke_async::<()>(&mut connection.redis)
+            .await;
+        if said.is_err() {
+            self.give_up(connection.life).await;
+        }
+        said.map_err(|error| self.unavailable(&error))
+    }
+
     async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError> {
         Ok(self.call(place, None, &[]).await?.last)
     }

@@ -6,7 +6,7 @@ use crate::common::{
 use crate::shifting_proxy::ShiftingProxy;
 use crate::test_log::TestLog;
 use rtf_proto::Outcome;
-use rtf_proto::naming::redis_stream;
+use rtf_proto::naming::{redis_partitions_key, redis_stream};
 use rtf_publisher::State;
 use rtf_publisher::sink::{AppendOutcome, Place, RedisOptions, RedisSink, Row, Sink, SinkError};
 use std::time::Duration;
@@ -57,6 +57,36 @@ async fn a_flush_in_the_middle_refills_the_stream() {
     redis.flushall().unwrap();
     until_published(&log, &mut client, 0).await;
     until_published(&log, &mut client, 1).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_split_goes_on_in_more_streams() {
+    let (redis, log) = (server(), TestLog::new(1, 2));
+    let mut client = client(&redis);
+    let running = Running::start(&log, redis_sink(redis.url()), options());
+    log.join(1, 20);
+    until_published(&log, &mut client, 1).await;
+    log.split(4);
+    log.join(3, 20);
+    log.join(0, 20);
+    for partition in 0..4 {
+        until_published(&log, &mut client, partition).await;
+    }
+    until("it is ready", || running.component.reason().is_none()).await;
+    let says = |client: &mut redis::Connection| -> Option<u32> {
+        let get = redis::cmd("GET")
+            .arg(redis_partitions_key(NAME))
+            .query(client);
+        get.unwrap()
+    };
+    until("readers are told", || says(&mut client) == Some(4)).await;
+    redis.flushall().unwrap();
+    until("readers are told again", || says(&mut client) == Some(4)).await;
+    until_published(&log, &mut client, 3).await;
+    // Another publisher may know less.
+    redis_sink(redis.url()).announce(2).await.unwrap();
+    assert_eq!(says(&mut client), Some(4));
     running.stop().await;
 }
 

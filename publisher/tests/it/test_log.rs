@@ -51,6 +51,18 @@ impl TestLog {
         }
     }
 
+    /// A split gives it more partitions; fewer is what a replica says that lags behind.
+    pub fn split(&self, partitions: u32) {
+        let barrier = || Partition {
+            end: 1,
+            ..Default::default()
+        };
+        self.partitions
+            .lock()
+            .resize_with(partitions as usize, barrier);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
     /// Appends an event that was resolved so, and somebody's record that is no event every seventh time.
     pub fn resolve(&self, partition: PartitionId, outcome: Outcome, filler: usize) {
         let mut partitions = self.partitions.lock();

@@ -1,4 +1,4 @@
-//! Rows from Redis streams: `<name>:joined:{<partition>}`, entry id `<offset>-0`, field `row`. The only file of the web
+//! Rows from Redis streams: `<name>:joined:{<partition>}`, entry id `<offset>-0`, field `row`; the key `<name>:partitions` says how many there are. The only file of the web
 //! that says redis. It only reads.
 //!
 //! Every call has a time-out, and a connection that timed out or failed is never used again: what it answers next may
@@ -9,9 +9,10 @@ use crate::{Cursor, Row};
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value, cmd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value, cmd, from_redis_value};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// A connection is up within this time, or Redis is away.
@@ -22,12 +23,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: usize = 8 << 20;
 /// What a row is thought to measure before one was seen.
 const ROW_BYTES_GUESS: usize = 4 << 10;
+/// How many streams there are is asked this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// More streams than a log can have are nonsense.
+const PARTITIONS_MAX: u32 = 4096;
 const STORE: &str = "Redis";
 
 /// Redis streams as a source.
 pub struct RedisRows {
     client: Client,
-    streams: Vec<String>,
+    name: String,
+    /// As many as are configured, or more after a split; never fewer.
+    partitions: AtomicU32,
+    looked: std::sync::Mutex<Option<Instant>>,
     questions: Line,
     waiting: Line,
     /// Running estimate of a large row's size, in bytes.
@@ -40,18 +48,42 @@ impl RedisRows {
         let client = Client::open(url).map_err(|e| SourceError::Address {
             reason: e.to_string(),
         })?;
-        let streams = (0..partitions)
-            .map(|p| format!("{name}:joined:{{{p}}}"))
-            .collect();
         let (questions, waiting) = (Line::default(), Line::default());
         let row_bytes = AtomicUsize::new(ROW_BYTES_GUESS);
         Ok(Self {
             client,
-            streams,
+            name: name.into(),
+            partitions: AtomicU32::new(partitions),
+            looked: std::sync::Mutex::default(),
             questions,
             waiting,
             row_bytes,
         })
+    }
+
+    fn stream(&self, partition: u32) -> String {
+        format!("{}:joined:{{{partition}}}", self.name)
+    }
+
+    /// Learns now and then how many streams there are. What goes wrong here goes wrong with the next question too.
+    async fn look(&self) {
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+                return;
+            }
+            *looked = Some(Instant::now());
+        }
+        let mut get = cmd("GET");
+        get.arg(format!("{}:partitions", self.name));
+        let answer = self.questions.ask(&self.client, &get, Duration::ZERO).await;
+        let told = answer
+            .ok()
+            .and_then(|value| from_redis_value::<Option<u32>>(value).ok());
+        if let Some(partitions) = told.flatten() {
+            let most = partitions.min(PARTITIONS_MAX);
+            self.partitions.fetch_max(most, Ordering::Relaxed);
+        }
     }
 
     /// At most `count`, and fewer when as many rows from every partition would be too much at once.
@@ -78,9 +110,8 @@ impl RedisRows {
     ) -> Result<Vec<Value>, SourceError> {
         let mut pipe = Pipeline::with_capacity(wants.len());
         for (partition, id) in wants {
-            let stream = &self.streams[*partition as usize];
             pipe.cmd("XREVRANGE")
-                .arg(stream)
+                .arg(self.stream(*partition))
                 .arg(id)
                 .arg("-")
                 .arg("COUNT")
@@ -101,10 +132,11 @@ impl RedisRows {
 #[async_trait]
 impl RowSource for RedisRows {
     fn partitions(&self) -> u32 {
-        self.streams.len() as u32
+        self.partitions.load(Ordering::Relaxed)
     }
 
     async fn ends(&self) -> Result<Cursor, SourceError> {
+        self.look().await;
         let wants: Vec<_> = (0..self.partitions())
             .map(|p| (p, "+".to_owned()))
             .collect();
@@ -147,15 +179,19 @@ impl RowSource for RedisRows {
         count: usize,
         patience: Duration,
     ) -> Result<Page, SourceError> {
+        self.look().await;
+        let names: Vec<_> = (0..self.partitions())
+            .map(|partition| self.stream(partition))
+            .collect();
         let mut read = cmd("XREAD");
-        read.arg("COUNT").arg(self.fit(count, self.streams.len()));
+        read.arg("COUNT").arg(self.fit(count, names.len()));
         // BLOCK 0 would mean for ever.
         let wait_ms = patience.as_millis() as u64;
         if wait_ms > 0 {
             read.arg("BLOCK").arg(wait_ms);
         }
-        read.arg("STREAMS").arg(&self.streams);
-        for partition in 0..self.partitions() {
+        read.arg("STREAMS").arg(&names);
+        for (partition, _) in (0..).zip(&names) {
             read.arg(after_id(cursor.get(partition)));
         }
         let line = if wait_ms > 0 {
@@ -169,10 +205,7 @@ impl RowSource for RedisRows {
             cursor: cursor.clone(),
         };
         for (stream, entries) in streams(answer)? {
-            let partition = self
-                .streams
-                .iter()
-                .position(|name| name.as_bytes() == stream);
+            let partition = names.iter().position(|name| name.as_bytes() == stream);
             let partition = partition.ok_or_else(|| beside("XREAD"))? as u32;
             for entry in entries {
                 page.cursor.set(partition, entry.offset);

@@ -102,6 +102,12 @@ impl Server {
         }
     }
 
+    /// What a publisher says when there are more streams.
+    fn split(&self, partitions: u32) {
+        let key = format!("{NAME}:partitions");
+        self.connection().set::<_, _, ()>(key, partitions).unwrap();
+    }
+
     fn flush(&self) {
         redis::cmd("FLUSHALL").exec(&mut self.connection()).unwrap();
     }
@@ -326,4 +332,27 @@ async fn redis_may_come_later_than_the_page() {
     server.start();
     server.fill(0, 1..3);
     assert_eq!(of(0, events.rows(2).await), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_page_follows_a_log_that_is_split() {
+    let server = Server::started();
+    server.fill(0, 1..10);
+    let site = Site::over(server.source());
+    let mut events = site.stream("/api/stream?after=-", None).await;
+    events.rows(9).await;
+    server.split(2 * PARTITIONS);
+    server.fill(PARTITIONS + 1, 1..5);
+    assert_eq!(of(PARTITIONS + 1, events.rows(13).await), [1, 2, 3, 4]);
+    // A browser that was away since before the split misses nothing of the new streams.
+    let mut other = site.stream("/api/stream", Some("0:9")).await;
+    assert_eq!(of(PARTITIONS + 1, other.rows(4).await), [1, 2, 3, 4]);
+    let (_, body) = site.json("/api/rows").await;
+    assert_eq!(body["rows"].as_array().unwrap().len(), 13);
+
+    // Redis forgets, the publisher fills it again.
+    server.flush();
+    server.split(2 * PARTITIONS);
+    server.fill(PARTITIONS + 1, 1..6);
+    assert_eq!(of(PARTITIONS + 1, events.rows(14).await).last(), Some(&5));
 }
