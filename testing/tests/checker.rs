@@ -24,7 +24,6 @@ use serde_json::Value;
 /// Partitions of the log; the last test splits each of them in two.
 const PARTITIONS: u32 = 2;
 const SPLIT: u32 = 2 * PARTITIONS;
-const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 const FLUSH_WITHIN: Duration = Duration::from_secs(30);
 
 /// A pipeline made by hand, and honest unless told otherwise.
@@ -579,10 +578,8 @@ fn born(parent: u32, offset: u64) -> Control {
 
 impl Hand {
     fn more_partitions(&mut self) -> Result<()> {
-        let topic = naming::log_topic(CLICKS.name);
-        let partitions = SPLIT.to_string();
-        let arguments = ["--alter", "--topic", &topic, "--partitions", &partitions];
-        self.servers.kafka.tool(TOPIC_TOOL, &arguments, "")?;
+        let cluster = Cluster::connect(self.checker.settings())?;
+        cluster.raise_partitions(&naming::log_topic(CLICKS.name), SPLIT)?;
         // The old one would take minutes to hear of them.
         self.sender = Sender::open(self.checker.settings())?;
         self.append_barriers(PARTITIONS..SPLIT)

@@ -157,7 +157,7 @@ impl Log {
             Some(Record { stamp, content }) => match content {
                 Content::Barrier => {}
                 Content::Event(event) => self.event(at, stamp, event),
-                Content::Control(control) => self.control(at, append_ms, stamp, control),
+                Content::Control(control) => self.control(at, stamp, control),
             },
         }
         for id in self.partition(at.0).bury() {
@@ -187,7 +187,6 @@ impl Log {
     fn control(
         &mut self,
         (partition, at): (PartitionId, Offset),
-        append_ms: i64,
         stamp: &Stamp,
         control: &Control,
     ) {
@@ -200,8 +199,7 @@ impl Log {
             }
             Control::Born { parent, offset } => {
                 let is_lost = self.has_lost(parent, offset);
-                let child = self.partition(partition);
-                child.born(parent, offset, is_lost, append_ms);
+                self.partition(partition).born(parent, offset, is_lost);
             }
             _ => self.partition(partition).control(control),
         }

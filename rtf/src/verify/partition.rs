@@ -56,11 +56,9 @@ impl Partition {
         self.life = life;
     }
 
-    /// A record with this append time is next. Before its birth no time passes.
+    /// A record with this append time is next. Time passes before its birth too.
     pub fn reach(&mut self, append_ms: i64) {
-        if !self.is_unborn() {
-            self.age.advance(append_ms);
-        }
+        self.age.advance(append_ms);
     }
 
     /// Whether an event counts, whose writer knew so many partitions.
@@ -87,9 +85,6 @@ impl Partition {
 
     /// Takes in what the log says about itself.
     pub fn control(&mut self, control: &Control) {
-        if self.is_unborn() {
-            return;
-        }
         self.age.control(control);
         let Control::Checkpoint(checkpoint) = control else {
             return;
@@ -99,26 +94,17 @@ impl Partition {
         }
     }
 
-    /// Its birth is announced by a record with this append time. True if it lives from here on. `is_lost`: the log no longer has the parent's epoch.
-    pub fn born(
-        &mut self,
-        parent: PartitionId,
-        offset: Offset,
-        is_lost: bool,
-        append_ms: i64,
-    ) -> bool {
+    /// A birth is announced; it lives from here on if that is its own. `is_lost`: the log no longer has the epoch of that parent.
+    pub fn born(&mut self, parent: PartitionId, offset: Offset, is_lost: bool) {
         let Life::Unborn(birth) = self.life else {
-            return false;
+            return;
         };
-        self.life = match birth {
-            Some(birth) if (birth.parent, birth.offset) == (parent, offset) => {
-                Life::Alive(birth.count)
-            }
-            _ if is_lost => Life::Uncertain,
-            _ => return false,
-        };
-        self.age.advance(append_ms);
-        true
+        let own = birth.filter(|own| (own.parent, own.offset) == (parent, offset));
+        match own {
+            Some(birth) => self.life = Life::Alive(birth.count),
+            None if is_lost => self.life = Life::Uncertain,
+            None => {}
+        }
     }
 
     /// An epoch stands at this offset: from there on it keeps what hashes to it among `count`. Gives its children, unborn, each with the ids that are
@@ -169,16 +155,9 @@ impl Partition {
 
     /// Forgets as the registry does; gives the ids.
     pub fn bury(&mut self) -> Vec<IdHash> {
-        if self.is_unborn() {
-            return Vec::new();
-        }
         let dead = self.age.bury().into_iter();
         dead.flat_map(|bucket| self.buckets.remove(&bucket).unwrap_or_default())
             .collect()
-    }
-
-    fn is_unborn(&self) -> bool {
-        matches!(self.life, Life::Unborn(_))
     }
 }
 
@@ -244,14 +223,17 @@ mod tests {
         };
         let mut child = Partition::new(5, Life::Unborn(Some(birth)));
         let id = id_of(5, 8);
-        assert!(!child.born(1, 11, false, 0) && !child.born(0, 10, false, 0));
-        assert!(!child.keeps(8, &id));
-        assert!(child.born(1, 10, false, 0) && child.keeps(8, &id));
-        assert!(!child.born(1, 10, false, 0), "once is enough");
+        for (parent, offset) in [(1, 11), (0, 10)] {
+            child.born(parent, offset, false);
+            assert!(!child.keeps(8, &id));
+        }
+        child.born(1, 10, false);
+        assert!(child.keeps(8, &id));
         let mut stranger = Partition::new(5, Life::Unborn(None));
-        assert!(!stranger.born(1, 10, false, 0));
-        assert!(stranger.born(1, 10, true, 0), "its epoch is gone");
-        assert!(stranger.keeps(8, &id));
+        stranger.born(1, 10, false);
+        assert!(!stranger.keeps(8, &id));
+        stranger.born(1, 10, true);
+        assert!(stranger.keeps(8, &id), "its epoch is gone");
     }
 
     #[test]
