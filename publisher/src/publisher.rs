@@ -105,7 +105,9 @@ impl Publisher {
     /// After a moment, hears from the registry how it is, and tells the sink how many partitions there are.
     async fn look(&self, watched: &watch::Sender<RegistryStatus>, carried: u32) {
         tokio::time::sleep(STATUS_EVERY).await;
-        if let Err(error) = self.sink.announce(carried).await {
+        // As many as the log began with are configured.
+        let is_split = carried > watched.borrow().roots;
+        if is_split && let Err(error) = self.sink.announce(carried).await {
             tracing::debug!(%error, "the sink does not hear how many partitions there are");
         }
         match self.ask().await {

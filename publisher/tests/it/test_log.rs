@@ -30,6 +30,7 @@ struct Partition {
 #[derive(Clone)]
 pub struct TestLog {
     pub id: LogId,
+    roots: u32,
     partitions: Arc<Mutex<Vec<Partition>>>,
     changed: watch::Sender<u64>,
     /// Why nobody gets anything, if so.
@@ -45,6 +46,7 @@ impl TestLog {
         };
         Self {
             id: TopicId([id; 16]),
+            roots: partitions,
             partitions: Arc::new(Mutex::new((0..partitions).map(|_| barrier()).collect())),
             changed: watch::Sender::new(0),
             away: Arc::default(),
@@ -246,7 +248,7 @@ impl Registry for TestLog {
         Ok(RegistryStatus {
             log: self.id,
             partitions: partitions.len() as u32,
-            roots: partitions.len() as u32,
+            roots: self.roots,
             incarnation: 1,
             disk_bytes: 0,
             ready: true,

@@ -130,8 +130,13 @@ impl Rows {
             .map(|partition| naming::redis_log_key(join.name, partition))
             .collect();
         let log = winners.log.to_string();
+        let streams = naming::redis_partitions_key(join.name);
         for (key, text) in &self.others {
-            let right = marks.contains(key) && *text == log;
+            let right = if *key == streams {
+                *text == winners.partitions.to_string()
+            } else {
+                marks.contains(key) && *text == log
+            };
             problems.unless(right, "not a mark of the log", || {
                 format!("{key} = {text:?}")
             });
