@@ -19,6 +19,7 @@
 //! ```
 
 mod age;
+mod applier;
 mod apply;
 mod block;
 mod catch_up;

@@ -1,22 +1,14 @@
-//! The loop that reads the join log and applies it, on a thread of its own (RULE 13).
+//! The loop that reads the join log and has it applied, on a thread of its own (RULE 13).
 
-use crate::apply::{Decision, Place, apply};
+use crate::applier::{Applier, LogRecord};
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
 use crate::lanes::Lane;
 use crate::leadership;
-use crate::lineage::{Birth, Lineage};
-use crate::pending::Slot;
-use crate::remembered::Remembered;
-use crate::store::{PartitionCommit, State, Store, StoreError};
-use bytes::{Bytes, BytesMut};
+use crate::store::{State, Store};
 use rtf_kafka::{Isolation, Polled, Record, Start, Tail};
-use rtf_proto::control::{Checkpoint, Control};
-use rtf_proto::record::{Content, DecodeError, Event, Record as Decoded, Stamp, decode};
-use rtf_proto::{Accepted, Offset, PartitionId, Verdict, partitioner};
-use rtf_service::crash;
-use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
+use rtf_proto::{Offset, PartitionId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -25,71 +17,23 @@ use tokio_util::sync::CancellationToken;
 const CYCLE_RECORDS: usize = 1024;
 /// Nothing to read: look again after this.
 const POLL: Duration = Duration::from_millis(20);
-/// New ids that are committed at once, about; sled wants batches of a few thousand entries at the most (RULE 19).
-const COMMIT_IDS: usize = 2048;
-/// At the latest after this what was applied is committed.
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const QUESTION: Duration = Duration::from_secs(10);
 /// A broker that is well says within this which partitions there are; meanwhile nothing is applied.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Partitions that the broker does not have yet are looked for again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// One partition as the tailer sees it.
-struct Partition {
-    lane: Arc<Lane>,
-    /// The first offset not yet applied.
-    next: Offset,
-    /// The last record applied: offset and hash.
-    last: Option<(Offset, u32)>,
-    /// The leader it was read from.
-    epoch: Option<i32>,
-    /// The log's first offset, when this replica lacks what stood before it and no checkpoint has told it yet.
-    uninformed: Option<Offset>,
-    /// It lacked the beginning, and takes over others' digests until it is ready.
-    rebasing: bool,
-    /// The last record applied in an earlier life; it must be met again before anything new is applied.
-    anchor: Option<(Offset, u32)>,
-    dirty: bool,
-    /// Its barrier came back.
-    ready: bool,
-    accepted: Vec<(Accepted, Range<usize>)>,
-    moved: bool,
-}
-
-impl Partition {
-    /// Nothing of its log was applied yet. It is written to disk with the next commit, so that the replica knows it again.
-    fn unread(lane: Arc<Lane>) -> Self {
-        Self {
-            lane,
-            next: 0,
-            last: None,
-            epoch: None,
-            uninformed: None,
-            rebasing: false,
-            anchor: None,
-            dirty: true,
-            ready: false,
-            accepted: Vec::new(),
-            moved: false,
-        }
-    }
-}
-
 /// The reading half of a replica.
 pub struct Tailer {
     shared: Arc<Shared>,
     store: Arc<Store>,
     tail: Tail,
-    partitions: BTreeMap<PartitionId, Partition>,
+    applier: Applier,
+    /// The leader each partition was read from last.
+    leaders: HashMap<PartitionId, Option<i32>>,
     /// Partitions that began while it ran, and are not read yet: the broker may not have heard of them.
     unread: Vec<PartitionId>,
     look_again: Instant,
-    /// Bodies of this cycle's accepted records, one after the other.
-    bodies: BytesMut,
-    uncommitted: usize,
-    last_commit: Instant,
-    barriers: HashSet<PartitionId>,
 }
 
 impl Tailer {
@@ -108,7 +52,7 @@ impl Tailer {
             &[],
             Isolation::ReadUncommitted,
         )?;
-        let mut partitions = BTreeMap::new();
+        let mut applier = Applier::new(shared.clone(), store.clone());
         let mut positions = Vec::with_capacity(states.len());
         for (lane, state) in states {
             let partition = lane.partition;
@@ -117,29 +61,17 @@ impl Tailer {
             positions.push((partition, start));
             // The embedded broker forgets silently, and is for trying out.
             let begins_late = state.next == 0 && first > 0 && !shared.settings.embedded;
-            let opened = Partition {
-                next: state.next,
-                last: state.anchor,
-                uninformed: state.uninformed.or(begins_late.then_some(first)),
-                rebasing: state.rebasing,
-                anchor,
-                ..Partition::unread(lane)
-            };
-            partitions.insert(partition, opened);
+            applier.resume(lane, &state, anchor, begins_late.then_some(first));
         }
         tail.assign(&positions)?;
-        let now = Instant::now();
         Ok(Self {
-            barriers: partitions.keys().copied().collect(),
             shared,
             store,
             tail,
-            partitions,
+            applier,
+            leaders: HashMap::new(),
             unread: Vec::new(),
-            look_again: now,
-            bodies: BytesMut::new(),
-            uncommitted: 0,
-            last_commit: now,
+            look_again: Instant::now(),
         })
     }
 
@@ -150,185 +82,50 @@ impl Tailer {
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         while !stop.is_cancelled() {
             self.cycle()?;
-            self.hand_on();
-            if self.uncommitted >= COMMIT_IDS || self.last_commit.elapsed() >= COMMIT_EVERY {
-                self.commit()?;
-            }
-            if !self.unread.is_empty() && Instant::now() >= self.look_again {
-                self.read_new();
-            }
+            self.applier.hand_on();
+            self.applier.commit_in_time()?;
+            self.read_new();
         }
-        self.commit()?;
+        self.applier.commit()?;
         self.store.sync().map_err(|e| self.shared.data_failed(&e))
     }
 
     fn cycle(&mut self) -> Result<(), RegistryFailure> {
         let mut wait = POLL;
         for _ in 0..CYCLE_RECORDS {
-            // The tail is borrowed by the record, so `self` as a whole cannot change meanwhile.
-            let next = match self.tail.poll(wait) {
+            match self.tail.poll(wait) {
                 Polled::Record(record) => {
-                    let partition = self.partitions.get_mut(&record.partition());
-                    Applying {
-                        shared: &self.shared,
-                        store: &self.store,
-                        partition: partition.expect("only these are read"),
-                        bodies: &mut self.bodies,
-                        uncommitted: &mut self.uncommitted,
-                        barriers: &mut self.barriers,
+                    let (partition, leader) = (record.partition(), record.leader_epoch());
+                    let before = self.leaders.insert(partition, leader);
+                    if before.is_some_and(|before| before.is_some() && before != leader) {
+                        self.check_leader(partition)?;
                     }
-                    .record(&record)?
+                    self.applier.apply(&read(&record))?;
                 }
-                Polled::EndOfPartition(_) => Next::Record,
+                Polled::EndOfPartition(_) => {}
                 Polled::Idle => break,
                 Polled::Failed(error) => return Err(error.into()),
-            };
-            match next {
-                Next::Record => {}
-                Next::Split(epoch) => self.split(&epoch)?,
-                Next::Learned { parent, before } => self.begin_learned(parent, before)?,
             }
             wait = Duration::ZERO;
         }
         Ok(())
     }
 
-    /// Gives this cycle's accepted records to their readers.
-    fn hand_on(&mut self) {
-        let bodies: Bytes = self.bodies.split().freeze();
-        for partition in self.partitions.values_mut() {
-            if !std::mem::take(&mut partition.moved) {
-                continue;
-            }
-            let records = partition.accepted.drain(..).map(|(mut record, range)| {
-                record.body = bodies.slice(range);
-                record
-            });
-            partition.lane.recent.push(records, partition.next);
+    /// Behind a new leader the log may be another one: what was applied last must still stand there (RULE 9).
+    fn check_leader(&self, partition: PartitionId) -> Result<(), RegistryFailure> {
+        match self.applier.last(partition) {
+            Some(last) => leadership::check(&self.shared, partition, last),
+            None => Ok(()),
         }
-        if self.barriers.is_empty() {
-            self.shared.barriers_are_back();
-        }
-    }
-
-    fn commit(&mut self) -> Result<(), RegistryFailure> {
-        self.last_commit = Instant::now();
-        self.uncommitted = 0;
-        let mut dirty: Vec<_> = self.partitions.values_mut().filter(|p| p.dirty).collect();
-        if dirty.is_empty() {
-            return Ok(());
-        }
-        {
-            // Only this thread changes a memory, so what is read here is what is marked below.
-            let all: Vec<_> = dirty.iter().map(|p| p.lane.remembered.read()).collect();
-            let commits: Vec<_> = (dirty.iter().zip(&all))
-                .map(|(partition, remembered)| commit_of(partition, remembered))
-                .collect();
-            crash::point("registry-before-commit");
-            self.store
-                .commit(&commits)
-                .map_err(|e| self.shared.data_failed(&e))?;
-            crash::point("registry-after-commit");
-        }
-        for partition in &mut dirty {
-            partition.dirty = false;
-            partition.lane.remembered.write().committed();
-        }
-        Ok(())
-    }
-
-    /// A partition is split here: its children take over what it knows, at this offset, in every replica alike.
-    fn split(&mut self, epoch: &Epoch) -> Result<(), RegistryFailure> {
-        // What the children share must be whole on disk, and is never written to again.
-        self.commit()?;
-        crash::point("registry-before-split");
-        let shared = self.shared.clone();
-        let births = shared.births.lock();
-        let parent = self.partitions.get_mut(&epoch.partition);
-        let parent = parent.expect("it was just read");
-        let failed = |e: StoreError| shared.data_failed(&e);
-        let before = shared.lanes.count(epoch.partition);
-        let mut children = Vec::new();
-        {
-            let mut remembered = parent.lane.remembered.write();
-            reach(
-                &shared,
-                &self.store,
-                &mut remembered,
-                epoch.place.offset,
-                epoch.append_ms,
-            )?;
-            remembered.split(epoch.partitions);
-            let bucket = remembered.age.current();
-            let blocks = || self.store.bucket(bucket).map_err(failed);
-            remembered.begin(blocks()?);
-            let birth = Birth {
-                parent: epoch.partition,
-                offset: epoch.place.offset,
-            };
-            for child in partitioner::children(epoch.partition, before, epoch.partitions) {
-                if shared.lanes.follows(child) {
-                    children.push((child, remembered.child(child, birth, blocks()?)));
-                }
-            }
-            bury(&mut remembered);
-        }
-        parent.applied(&epoch.place);
-        tracing::info!(
-            partition = epoch.partition,
-            offset = epoch.place.offset,
-            before,
-            after = epoch.partitions,
-            "a partition is split"
-        );
-        shared.lanes.changed(&parent.lane);
-        for (child, remembered) in children {
-            self.begin(child, remembered);
-        }
-        drop(births);
-        // Parent and children go on in the same bucket, so that they get to the disk together or not at all.
-        self.commit()?;
-        crash::point("registry-after-split");
-        Ok(())
-    }
-
-    /// A checkpoint told of a split that is not in the log any more: its children are read like partitions that lost their beginning.
-    fn begin_learned(&mut self, parent: PartitionId, before: u32) -> Result<(), RegistryFailure> {
-        let shared = self.shared.clone();
-        let Some(lane) = shared.lanes.get(parent) else {
-            return Ok(());
-        };
-        shared.lanes.changed(&lane);
-        let counts = lane.remembered.read().lineage.counts().to_vec();
-        let count = counts.last().copied().unwrap_or(before);
-        for child in partitioner::children(parent, before, count) {
-            if self.partitions.contains_key(&child) || !shared.lanes.follows(child) {
-                continue;
-            }
-            let lineage = Lineage::learned(counts.clone());
-            let remembered = Remembered::fresh(child, lineage, &self.store);
-            self.begin(child, remembered.map_err(|e| shared.data_failed(&e))?);
-            let begun = self.partitions.get_mut(&child).expect("just begun");
-            begun.uninformed = Some(0);
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, child: PartitionId, remembered: Remembered) {
-        let lane = self.shared.lanes.add(child, remembered, 0);
-        self.partitions.insert(child, Partition::unread(lane));
-        self.unread.push(child);
-        self.look_again = Instant::now();
-        // What the child's log holds already must be applied before anything is answered.
-        if !self.shared.is_ready() {
-            self.barriers.insert(child);
-        }
-        self.shared.announce(child);
     }
 
     /// Reads partitions that began while it ran, as soon as the broker has them. Asking may wait for a fetch that waits for records, so it is done
     /// once for all of them.
     fn read_new(&mut self) {
+        self.unread.extend(self.applier.take_begun());
+        if self.unread.is_empty() || Instant::now() < self.look_again {
+            return;
+        }
         self.look_again = Instant::now() + LOOK_AGAIN;
         let positions: Vec<_> = self.unread.iter().map(|p| (*p, Start::Beginning)).collect();
         match self.tail.add(&positions, ANSWER_WITHIN) {
@@ -339,42 +136,13 @@ impl Tailer {
     }
 }
 
-impl Partition {
-    /// A record was applied.
-    fn applied(&mut self, place: &RecordPlace) {
-        self.next = place.offset + 1;
-        self.last = Some((place.offset, place.hash));
-        self.dirty = true;
-        self.moved = true;
-    }
-}
-
-fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> PartitionCommit<'a> {
-    let mut commit = remembered.uncommitted(partition.next, partition.last);
-    commit.state.uninformed = partition.uninformed;
-    commit.state.rebasing = partition.rebasing && !partition.ready;
-    commit
-}
-
-/// Time passes with a record; a new bucket may begin.
-fn reach(
-    shared: &Shared,
-    store: &Store,
-    remembered: &mut Remembered,
-    offset: Offset,
-    append_ms: i64,
-) -> Result<(), RegistryFailure> {
-    if remembered.reach(offset, append_ms) {
-        let blocks = store.bucket(remembered.age.current());
-        remembered.begin(blocks.map_err(|e| shared.data_failed(&e))?);
-    }
-    Ok(())
-}
-
-fn bury(remembered: &mut Remembered) {
-    let forgotten = remembered.bury();
-    if forgotten > 0 {
-        metrics::counter!("rtf_registry_forgotten_total").increment(forgotten);
+fn read<'a>(record: &'a Record<'_>) -> LogRecord<'a> {
+    LogRecord {
+        partition: record.partition(),
+        offset: record.offset(),
+        append_ms: record.timestamp_ms(),
+        key: record.key(),
+        value: record.value(),
     }
 }
 
@@ -404,327 +172,4 @@ fn entry_point(
         Some(anchor) if anchor.0 >= first => Ok((Start::Offset(anchor.0), Some(anchor))),
         _ => Ok((Start::Offset(state.next), None)),
     }
-}
-
-/// What is to be done after a record.
-enum Next {
-    /// The next one.
-    Record,
-    /// It splits its partition, and is not applied yet.
-    Split(Epoch),
-    /// It told of a split of its partition that is not in the log any more.
-    Learned { parent: PartitionId, before: u32 },
-}
-
-/// An epoch record that counts.
-struct Epoch {
-    partition: PartitionId,
-    place: RecordPlace,
-    append_ms: i64,
-    partitions: u32,
-}
-
-/// Where a record stands, and its hash.
-struct RecordPlace {
-    offset: Offset,
-    hash: u32,
-}
-
-/// One record being applied.
-struct Applying<'a> {
-    shared: &'a Shared,
-    store: &'a Store,
-    partition: &'a mut Partition,
-    bodies: &'a mut BytesMut,
-    uncommitted: &'a mut usize,
-    barriers: &'a mut HashSet<PartitionId>,
-}
-
-impl Applying<'_> {
-    fn record(mut self, record: &Record<'_>) -> Result<Next, RegistryFailure> {
-        let place = RecordPlace {
-            offset: record.offset(),
-            hash: crc32fast::hash(record.value().unwrap_or_default()),
-        };
-        if let Some(anchor) = self.partition.anchor.take()
-            && (place.offset, place.hash) != anchor
-        {
-            return Err(self.shared.truncated(
-                self.id(),
-                anchor.0,
-                "another record stands where the last applied one stood",
-            ));
-        }
-        if place.offset < self.partition.next {
-            return Ok(Next::Record);
-        }
-        self.check_leader(record)?;
-        let decoded = self.decode(record)?;
-        // One lock a record: readers see it wholly applied or not at all.
-        let lane = self.partition.lane.clone();
-        let mut remembered = lane.remembered.write();
-        if let Some(partitions) = self.epoch(&remembered, decoded.as_ref()) {
-            return Ok(Next::Split(Epoch {
-                partition: self.id(),
-                place,
-                append_ms: record.timestamp_ms(),
-                partitions,
-            }));
-        }
-        let (at, append_ms) = (place.offset, record.timestamp_ms());
-        reach(self.shared, self.store, &mut remembered, at, append_ms)?;
-        let before = remembered.lineage.count();
-        if let Some(decoded) = &decoded {
-            match &decoded.content {
-                Content::Event(event) => {
-                    self.event(&mut remembered, record, &decoded.stamp, event)?
-                }
-                Content::Barrier => self.barrier(&decoded.stamp)?,
-                Content::Control(control) => {
-                    self.control(&mut remembered, at, &decoded.stamp, control)?
-                }
-            }
-        }
-        bury(&mut remembered);
-        let after = remembered.lineage.count();
-        drop(remembered);
-        self.partition.applied(&place);
-        if matches!(
-            decoded,
-            Some(Decoded {
-                content: Content::Control(Control::Born { .. }),
-                ..
-            })
-        ) {
-            self.shared.lanes.changed(&lane);
-        }
-        Ok(if before == after {
-            Next::Record
-        } else {
-            let parent = lane.partition;
-            Next::Learned { parent, before }
-        })
-    }
-
-    fn id(&self) -> PartitionId {
-        self.partition.lane.partition
-    }
-
-    /// The record, if it is one of ours that can be applied.
-    fn decode<'r>(&self, record: &'r Record<'_>) -> Result<Option<Decoded<'r>>, RegistryFailure> {
-        match decode(record.key(), record.value()) {
-            Ok(decoded) => Ok(Some(decoded)),
-            Err(DecodeError::Foreign) => {
-                metrics::counter!("rtf_registry_foreign_records_total").increment(1);
-                Ok(None)
-            }
-            Err(source) if self.shared.skips(self.id(), record.offset()) => {
-                self.skip(record.offset(), &source);
-                Ok(None)
-            }
-            Err(source) => Err(RegistryFailure::Poison {
-                topic: self.shared.topic.clone(),
-                partition: self.id(),
-                offset: record.offset(),
-                source,
-            }),
-        }
-    }
-
-    /// The count of an epoch that takes effect.
-    fn epoch(&self, remembered: &Remembered, decoded: Option<&Decoded<'_>>) -> Option<u32> {
-        let decoded = decoded.filter(|decoded| decoded.stamp.log == self.shared.log)?;
-        match decoded.content {
-            Content::Control(Control::Epoch { partitions })
-                if remembered.lineage.accepts(partitions) =>
-            {
-                Some(partitions)
-            }
-            _ => None,
-        }
-    }
-
-    /// An operator gave this record up.
-    fn skip(&self, offset: Offset, error: &DecodeError) {
-        let partition = self.id();
-        tracing::warn!(
-            topic = self.shared.topic, partition, offset, %error,
-            "a broken record of ours is skipped, as [registry].skip_records says; what it decided is lost, and all replicas must skip it"
-        );
-        metrics::counter!("rtf_registry_skipped_records_total").increment(1);
-    }
-
-    /// Behind a new leader the log may be another one: what was applied last must still stand there (RULE 9).
-    fn check_leader(&mut self, record: &Record<'_>) -> Result<(), RegistryFailure> {
-        let epoch = record.leader_epoch();
-        let before = std::mem::replace(&mut self.partition.epoch, epoch);
-        match self.partition.last {
-            Some(last) if before.is_some() && before != epoch => {
-                leadership::check(self.shared, self.id(), last)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn event(
-        &mut self,
-        remembered: &mut Remembered,
-        record: &Record<'_>,
-        stamp: &Stamp,
-        event: &Event<'_>,
-    ) -> Result<(), RegistryFailure> {
-        let offset = record.offset();
-        let decision = self.decide(remembered, offset, stamp, event);
-        if !matches!(decision, Ok(Decision::Won)) {
-            remembered.reject(offset);
-        }
-        let decision = decision.map_err(|e| self.shared.data_failed(&e))?;
-        match decision {
-            Decision::Won => self.accept(record, event),
-            Decision::Lost(_) => {}
-            Decision::TooOld => {
-                metrics::counter!("rtf_registry_too_old_records_total").increment(1)
-            }
-            Decision::Misplaced => {
-                metrics::counter!("rtf_registry_misplaced_records_total").increment(1)
-            }
-        }
-        let writer = &self.shared.writer;
-        if let Some(Slot::Event { item, batch, index }) =
-            writer.came_back(stamp.incarnation, stamp.sequence)
-        {
-            match decision {
-                Decision::Won => batch.give(index, Verdict::Registered(offset)),
-                // The chain's own earlier record was first: that is success.
-                Decision::Lost(winner) if winner.token == Some(item.token) => {
-                    batch.give(index, Verdict::Registered(winner.offset));
-                }
-                Decision::Lost(winner) => {
-                    batch.give(index, Verdict::AlreadyResolved(winner.offset))
-                }
-                Decision::TooOld => batch.give(index, Verdict::TooOld),
-                // Its partition was split while it was under way: it belongs elsewhere now.
-                Decision::Misplaced => writer.append_later(Slot::Event { item, batch, index }),
-            }
-        }
-        Ok(())
-    }
-
-    fn decide(
-        &self,
-        remembered: &mut Remembered,
-        offset: Offset,
-        stamp: &Stamp,
-        event: &Event<'_>,
-    ) -> Result<Decision, StoreError> {
-        if remembered.lineage.unborn().is_some() {
-            return Ok(Decision::Misplaced);
-        }
-        let place = Place {
-            log: self.shared.log,
-            // Who does not know yet which count held believes the writer: what it decides so is forgotten when it is told.
-            partitions: if self.partition.uninformed.is_some() {
-                stamp.partitions.max(1)
-            } else {
-                remembered.lineage.count()
-            },
-            partition: self.id(),
-        };
-        apply(&place, remembered, offset, stamp, event)
-    }
-
-    fn accept(&mut self, record: &Record<'_>, event: &Event<'_>) {
-        *self.uncommitted += 1;
-        let begin = self.bodies.len();
-        self.bodies.extend_from_slice(event.body);
-        let accepted = Accepted {
-            offset: record.offset(),
-            log_ts: record.timestamp_ms(),
-            later_ts: event.later_ts,
-            outcome: event.outcome,
-            body: Bytes::new(),
-        };
-        self.partition
-            .accepted
-            .push((accepted, begin..self.bodies.len()));
-    }
-
-    fn barrier(&mut self, stamp: &Stamp) -> Result<(), RegistryFailure> {
-        let writer = &self.shared.writer;
-        if let Some(Slot::Barrier(partition)) = writer.came_back(stamp.incarnation, stamp.sequence)
-        {
-            if let Some(first) = self.partition.uninformed {
-                return Err(RegistryFailure::Uninformed {
-                    topic: self.shared.topic.clone(),
-                    partition,
-                    first,
-                });
-            }
-            self.partition.ready = true;
-            self.barriers.remove(&partition);
-        }
-        Ok(())
-    }
-
-    fn control(
-        &mut self,
-        remembered: &mut Remembered,
-        offset: Offset,
-        stamp: &Stamp,
-        control: &Control,
-    ) -> Result<(), RegistryFailure> {
-        // Nobody waits for it, but its slot is to be freed.
-        self.shared
-            .writer
-            .came_back(stamp.incarnation, stamp.sequence);
-        if stamp.log != self.shared.log {
-            metrics::counter!("rtf_registry_misplaced_records_total").increment(1);
-            return Ok(());
-        }
-        match control {
-            Control::Checkpoint(checkpoint) => self.compare(remembered, checkpoint)?,
-            // It took over ids from a parent that has forgotten the split: what it took over must be told.
-            Control::Born { .. } if self.partition.last.is_none() && !is_child(remembered) => {
-                self.partition.uninformed.get_or_insert(offset);
-            }
-            _ => {}
-        }
-        remembered.control(control);
-        Ok(())
-    }
-
-    /// Whether the writer of a checkpoint decided as we did. A replica that lacks the beginning of the log takes over the sum instead, until
-    /// it is ready.
-    fn compare(
-        &mut self,
-        remembered: &mut Remembered,
-        checkpoint: &Checkpoint,
-    ) -> Result<(), RegistryFailure> {
-        let (offset, theirs) = checkpoint.digest;
-        let is_told = self.partition.uninformed.take().is_some();
-        if is_told {
-            let Checkpoint { counts, wanted, .. } = checkpoint;
-            remembered.lineage.learn(counts, *wanted);
-        }
-        if (is_told || self.partition.rebasing) && !self.partition.ready {
-            self.partition.rebasing = true;
-            remembered.digest.rebase(offset, theirs);
-            return Ok(());
-        }
-        match remembered.digest.at(offset) {
-            Some(ours) if ours != theirs => Err(RegistryFailure::Diverged {
-                topic: self.shared.topic.clone(),
-                partition: self.id(),
-                offset,
-                ours,
-                theirs,
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Whether it took over its parent's ids.
-fn is_child(remembered: &Remembered) -> bool {
-    remembered.lineage.has_ancestors()
 }
