@@ -1,6 +1,7 @@
 //! Which partition of the join log an id belongs to: Kafka's Java default partitioner, so that other tools agree.
 
 use crate::PartitionId;
+use std::collections::BTreeSet;
 
 const SEED: u32 = 0x9747_b28c;
 const M: u32 = 0x5bd1_e995;
@@ -47,12 +48,15 @@ pub fn children(parent: PartitionId, before: u32, after: u32) -> impl Iterator<I
 
 /// Which partition of the join log an id belongs to, before, while and after it is split.
 ///
-/// Each partition has a count of its own: it keeps the ids that hash to it among so many. While a split goes on the counts differ.
+/// Each partition has a count of its own: it keeps the ids that hash to it among so many. While a split goes on the counts differ; one partition at a time
+/// claims an id, as a child claims what its parent gives up.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Layout {
     roots: u32,
     /// By partition; 0 where nothing is known of one.
     counts: Vec<u32>,
+    /// The counts there are.
+    distinct: BTreeSet<u32>,
 }
 
 impl Layout {
@@ -60,7 +64,8 @@ impl Layout {
     pub fn new(roots: u32) -> Self {
         Self {
             roots,
-            counts: Vec::new(),
+            counts: vec![roots; roots as usize],
+            distinct: BTreeSet::from([roots]),
         }
     }
 
@@ -71,8 +76,7 @@ impl Layout {
 
     /// Partitions there are, or will be as far as is known.
     pub fn partitions(&self) -> u32 {
-        let most = self.counts.iter().copied().max().unwrap_or(0);
-        most.max(self.roots)
+        self.distinct.last().copied().unwrap_or(0)
     }
 
     /// This partition keeps what hashes to it among so many.
@@ -80,6 +84,7 @@ impl Layout {
         let at = partition as usize;
         self.counts.resize(self.counts.len().max(at + 1), 0);
         self.counts[at] = count;
+        self.distinct = self.counts.iter().copied().filter(|n| *n > 0).collect();
     }
 
     /// The count that holds in a partition, if it is known.
@@ -91,12 +96,13 @@ impl Layout {
     /// The partition an id belongs to.
     pub fn partition_of(&self, id: &[u8]) -> PartitionId {
         let hash = positive(id);
-        let mut count = self.roots.max(1);
-        let mut partition = hash % count;
-        while let Some(own) = self.count(partition).filter(|own| *own > count) {
-            (count, partition) = (own, hash % own);
-        }
-        partition
+        let claims = |count: &u32| {
+            let partition = hash % count;
+            (self.count(partition) == Some(*count)).then_some(partition)
+        };
+        // Where part of the layout is unknown nobody may claim it.
+        let claimed = self.distinct.iter().rev().find_map(claims);
+        claimed.unwrap_or_else(|| hash % self.roots.max(1))
     }
 }
 
@@ -108,7 +114,7 @@ mod tests {
     proptest! {
         /// However far a split has got: an id stays where it was, or belongs to a child of where it was.
         #[test]
-        fn a_split_moves_ids_to_children_only(id: Vec<u8>, split in prop::collection::vec(any::<bool>(), 4), again: bool) {
+        fn a_split_moves_ids_to_children_only(id: Vec<u8>, split in prop::collection::vec(any::<bool>(), 4), again in 0u32..9) {
             let mut layout = Layout::new(4);
             let before = layout.partition_of(&id);
             prop_assert_eq!(before, partition_of(&id, 4));
@@ -120,12 +126,17 @@ mod tests {
             let wanted = if split[before as usize] { partition_of(&id, 8) } else { before };
             prop_assert_eq!(after, wanted);
             prop_assert!(after == before || children(before, 4, 8).any(|child| child == after));
-            if again {
-                (0..8).for_each(|partition| layout.set(partition, 24));
-                (8..24).for_each(|partition| layout.set(partition, 24));
-                prop_assert_eq!(layout.partition_of(&id), partition_of(&id, 24));
-                prop_assert_eq!(layout.partitions(), 24);
+            // Once more, from the end: the last parents first.
+            (0..8).filter(|p| layout.count(*p).is_none()).for_each(|p| layout.set(p, 8));
+            (0..4).for_each(|p| layout.set(p, 8));
+            for partition in (again..8).rev() {
+                children(partition, 8, 24).for_each(|child| layout.set(child, 24));
+                layout.set(partition, 24);
             }
+            let before = partition_of(&id, 8);
+            let wanted = if before >= again { partition_of(&id, 24) } else { before };
+            prop_assert_eq!(layout.partition_of(&id), wanted);
+            prop_assert_eq!(layout.partitions(), if again < 8 { 24 } else { 8 });
         }
     }
 

@@ -259,10 +259,12 @@ impl Applier {
             after = epoch.partitions,
             "a partition is split"
         );
-        shared.lanes.changed(&parent.lane);
+        let parent = parent.lane.clone();
         for (child, remembered) in children {
             self.begin(child, remembered);
         }
+        // Only now: ids that belong to a child find it.
+        shared.lanes.changed(&parent);
         drop(births);
         // Parent and children go on in the same bucket, so that they get to the disk together or not at all.
         self.commit()?;
@@ -276,7 +278,6 @@ impl Applier {
         let Some(lane) = shared.lanes.get(parent) else {
             return Ok(());
         };
-        shared.lanes.changed(&lane);
         let counts = lane.remembered.read().lineage.counts().to_vec();
         let count = counts.last().copied().unwrap_or(before);
         for child in partitioner::children(parent, before, count) {
@@ -289,6 +290,7 @@ impl Applier {
             let begun = self.partitions.get_mut(&child).expect("just begun");
             begun.uninformed = Some(0);
         }
+        shared.lanes.changed(&lane);
         Ok(())
     }
 
@@ -652,3 +654,7 @@ impl Applying<'_> {
 fn is_child(remembered: &Remembered) -> bool {
     remembered.lineage.has_ancestors()
 }
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -277,7 +277,8 @@ async fn register_until(
             .map(|n| format!("{prefix}-{}", all.len() + n))
             .collect();
         let items = ids.iter().zip(1..).map(|(id, token)| item(id, token));
-        let verdicts = handle.register(items.collect()).await.unwrap();
+        let verdicts = handle.register(items.collect()).await;
+        let verdicts = verdicts.unwrap_or_else(|error| panic!("{error}"));
         all.extend(ids.into_iter().zip(verdicts));
     }
     all

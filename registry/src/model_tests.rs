@@ -1,0 +1,568 @@
+//! Replicas against a model: whatever stands in a log (ghosts, duplicates, garbage, splits that fit and that do not), in whatever order its partitions are
+//! read, killed wherever, sealed, rebuilt: each replica has the winners of a plain map, and all are equal byte for byte.
+
+use super::*;
+use crate::lanes::Lanes;
+use crate::remembered::Shelf;
+use crate::writer::Writer;
+use proptest::prelude::*;
+use rtf_kafka::{AppenderOptions, Settings as KafkaSettings};
+use rtf_proto::control::Settings;
+use rtf_proto::partitioner::{children, partition_of};
+use rtf_proto::record::{Body, encode_barrier, encode_control, encode_event};
+use rtf_proto::{EventId, Incarnation, LogId, Outcome, Registration, Source, Token, TopicId};
+use std::collections::HashMap;
+use tempfile::TempDir;
+
+const LOG: LogId = TopicId([1; 16]);
+const OTHER_LOG: LogId = TopicId([2; 16]);
+const ROOTS: u32 = 2;
+/// Partitions the log can have at the most.
+const MOST: u32 = 12;
+const IDS: u16 = 300;
+/// Buckets are cut every few records, and nothing is forgotten.
+const SETTINGS: Settings = Settings {
+    horizon_ms: 1 << 40,
+    span_ms: 50,
+};
+
+#[derive(Clone, Debug)]
+struct Written {
+    append_ms: i64,
+    key: Option<Vec<u8>>,
+    value: Vec<u8>,
+}
+
+/// The log, by partition. Every third offset is a gap.
+#[derive(Default, Debug)]
+struct Log(HashMap<PartitionId, Vec<Written>>);
+
+fn offset_of(position: usize) -> Offset {
+    position as u64 + position as u64 / 2
+}
+
+/// What somebody does to the log.
+#[derive(Clone, Debug)]
+enum Op {
+    /// An event of this id, by a writer who believes that so many splits were done in its partition.
+    Event {
+        id: u16,
+        stale: usize,
+        token: u64,
+    },
+    /// A record that was written before comes once more, into the same partition.
+    Ghost(prop::sample::Index),
+    /// An event in some partition, by a writer who believes in some count, of some log.
+    Stray {
+        id: u16,
+        partition: u32,
+        count: u32,
+        is_ours: bool,
+    },
+    Garbage(u32, Vec<u8>),
+    Epoch {
+        partition: u32,
+        partitions: u32,
+    },
+    /// The right birth of a partition, if it waits for one.
+    Birth(u32),
+    WrongBirth {
+        partition: u32,
+        parent: u32,
+        offset: u64,
+    },
+    Wait(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let partition = || 0..MOST;
+    let count = || prop::sample::select(vec![1u32, 2, 3, 4, 6, 8, 12]);
+    prop_oneof![
+        12 => (0..IDS, 0usize..2, any::<u64>()).prop_map(|(id, stale, token)| Op::Event { id, stale, token }),
+        2 => any::<prop::sample::Index>().prop_map(Op::Ghost),
+        2 => (0..IDS, partition(), count(), any::<bool>())
+            .prop_map(|(id, partition, count, is_ours)| Op::Stray { id, partition, count, is_ours }),
+        1 => (partition(), prop::collection::vec(any::<u8>(), 0..80)).prop_map(|(p, bytes)| Op::Garbage(p, bytes)),
+        1 => (partition(), count()).prop_map(|(partition, partitions)| Op::Epoch { partition, partitions }),
+        2 => partition().prop_map(Op::Birth),
+        1 => (partition(), partition(), 0u64..40)
+            .prop_map(|(partition, parent, offset)| Op::WrongBirth { partition, parent, offset }),
+        2 => (1u8..60).prop_map(Op::Wait),
+    ]
+}
+
+/// The model of a partition: a plain map, and which ids it takes.
+#[derive(Clone, Debug, PartialEq)]
+struct Plain {
+    counts: Vec<u32>,
+    unborn: Option<(PartitionId, Offset)>,
+    winners: HashMap<Vec<u8>, (PartitionId, Offset)>,
+    read: usize,
+}
+
+/// All of it: roots first, children when their parents come to the epoch.
+#[derive(Debug)]
+struct Model(HashMap<PartitionId, Plain>);
+
+impl Model {
+    fn new() -> Self {
+        let root = Plain {
+            counts: vec![ROOTS],
+            unborn: None,
+            winners: HashMap::new(),
+            read: 0,
+        };
+        Self((0..ROOTS).map(|p| (p, root.clone())).collect())
+    }
+
+    /// Reads what is new.
+    fn follow(&mut self, log: &Log) {
+        while let Some(partition) = self.behind(log) {
+            let record = &log.0[&partition][self.0[&partition].read];
+            self.apply(partition, record);
+        }
+    }
+
+    fn behind(&self, log: &Log) -> Option<PartitionId> {
+        let written = |p: &PartitionId| log.0.get(p).map_or(0, Vec::len);
+        let mut behind = self.0.iter().filter(|(p, plain)| plain.read < written(p));
+        behind.next().map(|(p, _)| *p)
+    }
+
+    fn apply(&mut self, partition: PartitionId, record: &Written) {
+        let plain = self.0.get_mut(&partition).unwrap();
+        let offset = offset_of(plain.read);
+        plain.read += 1;
+        let Ok(decoded) = decode(record.key.as_deref(), Some(&record.value)) else {
+            return;
+        };
+        let (stamp, count) = (decoded.stamp, *plain.counts.last().unwrap());
+        if stamp.log != LOG {
+            return;
+        }
+        match decoded.content {
+            Content::Event(event) => {
+                let fits = stamp.partitions == count && partition_of(event.id, count) == partition;
+                if plain.unborn.is_none() && fits {
+                    plain
+                        .winners
+                        .entry(event.id.to_vec())
+                        .or_insert((partition, offset));
+                }
+            }
+            Content::Control(Control::Born { parent, offset }) => {
+                plain.unborn.take_if(|unborn| *unborn == (parent, offset));
+            }
+            Content::Control(Control::Epoch { partitions })
+                if plain.unborn.is_none() && partitions > count && partitions % count == 0 =>
+            {
+                plain.counts.push(partitions);
+                let child = Plain {
+                    unborn: Some((partition, offset)),
+                    read: 0,
+                    ..plain.clone()
+                };
+                for id in children(partition, count, partitions) {
+                    self.0.insert(id, child.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where a writer who knows all but the last `stale` splits appends an id, with which count.
+    fn route(&self, id: &[u8], stale: usize) -> (PartitionId, u32) {
+        let (mut partition, mut count) = (partition_of(id, ROOTS), ROOTS);
+        loop {
+            let counts = &self.0[&partition].counts;
+            let known = &counts[..counts.len().saturating_sub(stale).max(1)];
+            let Some(next) = known.iter().find(|next| **next > count) else {
+                return (partition, count);
+            };
+            (count, partition) = (*next, partition_of(id, *next));
+        }
+    }
+}
+
+fn stamp(log: LogId, partitions: u32, sequence: usize) -> Stamp {
+    Stamp {
+        log,
+        partitions,
+        incarnation: Incarnation(9),
+        sequence: sequence as u64,
+    }
+}
+
+fn id(number: u16) -> EventId {
+    EventId::from(format!("event-{number}").as_str())
+}
+
+fn registration(number: u16, token: u64) -> Registration {
+    let source = Source {
+        topic: "t".into(),
+        topic_id: TopicId([8; 16]),
+        partition: 0,
+        offset: number.into(),
+    };
+    let body = Body::Joined {
+        row: Bytes::from_static(b"row"),
+    }
+    .encode();
+    Registration {
+        id: id(number),
+        outcome: Outcome::Joined,
+        source,
+        token: Token(token),
+        later_ts: 0,
+        body,
+    }
+}
+
+/// Writes the log that these ops make, and the model of it.
+fn write(ops: &[Op]) -> (Log, Model) {
+    let (mut log, mut model) = (Log::default(), Model::new());
+    let mut all: Vec<(PartitionId, Written)> = Vec::new();
+    let mut now = 1000;
+    for partition in 0..ROOTS {
+        let mut value = Vec::new();
+        encode_barrier(&stamp(LOG, ROOTS, 0), &mut value);
+        all.push((
+            partition,
+            Written {
+                append_ms: now,
+                key: None,
+                value,
+            },
+        ));
+        let mut value = Vec::new();
+        encode_control(
+            &stamp(LOG, ROOTS, 0),
+            &Control::Settings(SETTINGS),
+            &mut value,
+        );
+        all.push((
+            partition,
+            Written {
+                append_ms: now,
+                key: None,
+                value,
+            },
+        ));
+    }
+    for (partition, record) in &all {
+        log.0.entry(*partition).or_default().push(record.clone());
+    }
+    for (sequence, op) in ops.iter().enumerate() {
+        model.follow(&log);
+        let event = |number, token, log, partition, count| {
+            let mut value = Vec::new();
+            let item = registration(number, token);
+            encode_event(&stamp(log, count, sequence), &item, &mut value);
+            let key = Some(item.id.as_bytes().to_vec());
+            (
+                partition,
+                Written {
+                    append_ms: now,
+                    key,
+                    value,
+                },
+            )
+        };
+        let control = |partition, control| {
+            let mut value = Vec::new();
+            encode_control(&stamp(LOG, 1, sequence), &control, &mut value);
+            (
+                partition,
+                Written {
+                    append_ms: now,
+                    key: None,
+                    value,
+                },
+            )
+        };
+        let written = match op {
+            Op::Event {
+                id: number,
+                stale,
+                token,
+            } => {
+                let (partition, count) = model.route(id(*number).as_bytes(), *stale);
+                event(*number, *token, LOG, partition, count)
+            }
+            Op::Ghost(which) => which.get(&all).clone(),
+            Op::Stray {
+                id,
+                partition,
+                count,
+                is_ours,
+            } => {
+                let log = if *is_ours { LOG } else { OTHER_LOG };
+                event(*id, 1, log, *partition, *count)
+            }
+            Op::Garbage(partition, bytes) => (
+                *partition,
+                Written {
+                    append_ms: now,
+                    key: None,
+                    value: bytes.clone(),
+                },
+            ),
+            Op::Epoch {
+                partition,
+                partitions,
+            } => control(
+                *partition,
+                Control::Epoch {
+                    partitions: *partitions,
+                },
+            ),
+            Op::Birth(partition) => {
+                let unborn = model.0.get(partition).and_then(|plain| plain.unborn);
+                let Some((parent, offset)) = unborn else {
+                    continue;
+                };
+                control(*partition, Control::Born { parent, offset })
+            }
+            Op::WrongBirth {
+                partition,
+                parent,
+                offset,
+            } => control(
+                *partition,
+                Control::Born {
+                    parent: *parent,
+                    offset: *offset,
+                },
+            ),
+            Op::Wait(ms) => {
+                now += i64::from(*ms);
+                continue;
+            }
+        };
+        log.0.entry(written.0).or_default().push(written.1.clone());
+        all.push(written);
+    }
+    model.follow(&log);
+    (log, model)
+}
+
+/// A replica without Kafka.
+struct Replica {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    applier: Applier,
+    followed: Vec<PartitionId>,
+}
+
+impl Replica {
+    fn open(folder: &TempDir) -> Self {
+        let store = Store::open(folder.path(), "t", LOG).unwrap();
+        let mut shelf = Shelf::new();
+        let known = store.partitions().unwrap();
+        let mut loaded: Vec<_> = known
+            .into_iter()
+            .map(|p| Remembered::load_sharing(p, &store, &mut shelf).unwrap())
+            .collect();
+        drop(shelf);
+        if loaded.is_empty() {
+            let root = |p| {
+                (
+                    Remembered::fresh(p, Lineage::root(ROOTS), &store).unwrap(),
+                    State::default(),
+                )
+            };
+            loaded.extend((0..ROOTS).map(root));
+        }
+        let lanes = Arc::new(Lanes::new(ROOTS, None));
+        // Nobody is there: what is written comes from the model.
+        let settings = KafkaSettings {
+            bootstrap: "127.0.0.1:1".into(),
+            properties: Default::default(),
+            embedded: true,
+        };
+        let options = AppenderOptions {
+            topic: "t".into(),
+            linger: Duration::from_secs(1),
+            delivery_timeout: Duration::from_secs(60),
+            max_record_bytes: 1 << 20,
+            queue_bytes: 1 << 20,
+        };
+        let (writer, _) = Writer::open(settings.clone(), options, LOG, lanes.clone()).unwrap();
+        let data = folder.path().into();
+        let shared = Arc::new(Shared::new(
+            settings,
+            "t".into(),
+            LOG,
+            data,
+            writer,
+            lanes.clone(),
+        ));
+        let store = Arc::new(store);
+        let mut applier = Applier::new(shared.clone(), store.clone());
+        let mut followed = Vec::new();
+        for (remembered, state) in loaded {
+            let partition = remembered.partition();
+            let lane = lanes.add(partition, remembered, state.next);
+            applier.resume(lane, &state, None, None);
+            followed.push(partition);
+        }
+        Self {
+            shared,
+            store,
+            applier,
+            followed,
+        }
+    }
+
+    /// The next record of a partition, if there is one.
+    fn step(&mut self, log: &Log, read: &mut HashMap<PartitionId, usize>, which: usize) -> bool {
+        self.followed.extend(self.applier.take_begun());
+        let written = |p: &PartitionId| log.0.get(p).map_or(0, Vec::len);
+        let behind: Vec<_> = self
+            .followed
+            .iter()
+            .filter(|p| read.get(p).copied().unwrap_or(0) < written(p))
+            .collect();
+        let Some(partition) = behind.get(which % behind.len().max(1)).map(|p| **p) else {
+            return false;
+        };
+        let position = read.entry(partition).or_default();
+        let record = &log.0[&partition][*position];
+        let offset = offset_of(*position);
+        *position += 1;
+        let (append_ms, key) = (record.append_ms, record.key.as_deref());
+        let value = Some(record.value.as_slice());
+        let record = LogRecord {
+            partition,
+            offset,
+            append_ms,
+            key,
+            value,
+        };
+        self.applier.apply(&record).unwrap();
+        true
+    }
+
+    /// What the keeper does: seals what no partition writes to any more.
+    fn seal(&self) {
+        self.store.sync().unwrap();
+        let lanes = self.shared.lanes.all();
+        let settled = lanes
+            .iter()
+            .map(|lane| lane.remembered.read().settled_in())
+            .min();
+        for id in self.store.open_before(settled.unwrap()) {
+            let partitions = self.shared.lanes.partitions();
+            let sealed = self.store.seal(id, partitions, || true).unwrap().unwrap();
+            for lane in &lanes {
+                lane.remembered.write().seal(id, sealed.clone());
+            }
+            self.store.close(id).unwrap();
+        }
+    }
+
+    /// Everything that is remembered of a partition, as bytes and winners.
+    fn state(&self, partition: PartitionId, next: Offset) -> (Vec<u8>, Vec<Offset>) {
+        let lane = self.shared.lanes.get(partition).unwrap();
+        let remembered = lane.remembered.read();
+        let mut bytes = Vec::new();
+        remembered.age.encode(&mut bytes);
+        remembered.lineage.encode(&mut bytes);
+        bytes.extend(remembered.digest.sum().to_le_bytes());
+        bytes.extend(next.to_le_bytes());
+        let rejected =
+            (0..next).filter(|offset| !remembered.is_accepted(*offset, b"nobody").unwrap());
+        (bytes, rejected.collect())
+    }
+}
+
+/// How a replica reads it: which partition next, and what befalls it in between.
+#[derive(Clone, Debug)]
+enum Fate {
+    Read(usize),
+    Commit,
+    Kill,
+    Seal,
+    Rebuild,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        40 => any::<usize>().prop_map(Fate::Read),
+        2 => Just(Fate::Commit),
+        1 => Just(Fate::Kill),
+        1 => Just(Fate::Seal),
+        1 => Just(Fate::Rebuild),
+    ]
+}
+
+/// A folder that need not wait for a disk, where there is such a place.
+fn memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+fn run(log: &Log, fates: &[Fate]) -> (Replica, TempDir) {
+    let mut folder = memory();
+    let mut replica = Replica::open(&folder);
+    let mut read = HashMap::new();
+    for fate in fates {
+        match fate {
+            Fate::Read(which) => drop(replica.step(log, &mut read, *which)),
+            Fate::Commit => replica.applier.commit().unwrap(),
+            Fate::Seal => replica.seal(),
+            Fate::Kill => {
+                drop(replica);
+                replica = Replica::open(&folder);
+                read.clear();
+            }
+            Fate::Rebuild => {
+                drop(replica);
+                folder = memory();
+                replica = Replica::open(&folder);
+                read.clear();
+            }
+        }
+    }
+    while replica.step(log, &mut read, 0) {}
+    replica.applier.commit().unwrap();
+    (replica, folder)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+    #[test]
+    fn all_replicas_equal_the_model_and_each_other(
+        ops in prop::collection::vec(op(), 1..300),
+        fates in prop::collection::vec(prop::collection::vec(fate(), 0..300), 2),
+    ) {
+        let (log, model) = write(&ops);
+        let replicas: Vec<_> = fates.iter().map(|fates| run(&log, fates)).collect();
+        for (partition, plain) in &model.0 {
+            let next = plain.read.checked_sub(1).map_or(0, |last| offset_of(last) + 1);
+            let states: Vec<_> = replicas.iter().map(|(replica, _)| replica.state(*partition, next)).collect();
+            prop_assert_eq!(&states[0], &states[1], "partition {}", partition);
+            for (replica, _) in &replicas {
+                let lane = replica.shared.lanes.get(*partition).unwrap();
+                let remembered = lane.remembered.read();
+                prop_assert_eq!(remembered.lineage.counts(), &plain.counts);
+                for number in 0..IDS {
+                    let id = id(number);
+                    // What moved to a child is not asked here any more.
+                    if partition_of(id.as_bytes(), *plain.counts.last().unwrap()) != *partition {
+                        continue;
+                    }
+                    let found = remembered.registered(id.as_bytes()).unwrap();
+                    let found = found.map(|(home, winner)| (home, winner.offset));
+                    prop_assert_eq!(found, plain.winners.get(id.as_bytes()).copied());
+                }
+            }
+        }
+        for (replica, _) in &replicas {
+            let lanes = replica.shared.lanes.all();
+            prop_assert_eq!(lanes.len(), model.0.len(), "no partition that the log does not speak of");
+        }
+    }
+}
+
+/// Each case opens some databases.
+const CASES: u32 = 16;
