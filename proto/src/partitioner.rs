@@ -126,9 +126,8 @@ mod tests {
             let wanted = if split[before as usize] { partition_of(&id, 8) } else { before };
             prop_assert_eq!(after, wanted);
             prop_assert!(after == before || children(before, 4, 8).any(|child| child == after));
-            // Once more, from the end: the last parents first.
-            (0..8).filter(|p| layout.count(*p).is_none()).for_each(|p| layout.set(p, 8));
-            (0..4).for_each(|p| layout.set(p, 8));
+            // All of them; then once more, from the end: the last parents first.
+            (0..8).for_each(|p| layout.set(p, 8));
             for partition in (again..8).rev() {
                 children(partition, 8, 24).for_each(|child| layout.set(child, 24));
                 layout.set(partition, 24);
