@@ -126,7 +126,9 @@ impl Keeper {
         let synced = self.store.sync();
         let removed =
             synced.and_then(|()| oldest.map_or(Ok(Vec::new()), |id| self.store.remove_before(id)));
-        collected(asked, &removed, self.store.bytes());
+        if !asked.is_empty() {
+            collected(asked, &removed, self.store.bytes());
+        }
         match removed {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => tracing::info!(

@@ -37,6 +37,7 @@ mod operator;
 mod pending;
 mod rebuild;
 mod recent;
+mod rejected;
 mod remembered;
 mod replica;
 mod roots;

@@ -319,6 +319,7 @@ impl Remembered {
                 age: self.age.clone(),
                 lineage: self.lineage.clone(),
                 digest: self.digest.sum(),
+                rejected: self.rejected.len(),
                 ..State::default()
             },
         }

@@ -4,7 +4,7 @@
 //! <data>/log                    which log this is a view of
 //! <data>/view/bucket-<ms>/      a sled database per bucket: `b`,partition,block → block; `a`,partition → state
 //! <data>/view/sealed-<ms>/      a bucket that does not grow any more, rewritten: see [`crate::sealed`]
-//! <data>/view/rejected-<n>      offsets of partition n's events that did not win, 8 bytes each
+//! <data>/view/rejected-<n>      offsets of partition n's events that did not win: see [`crate::rejected`]
 //! ```
 //!
 //! A bucket is a directory of its own, so that forgetting is the removal of a directory (RULE 20). A partition's state is written
@@ -15,6 +15,7 @@ use crate::block::{DamagedBlock, Entry};
 use crate::database;
 use crate::error::RegistryFailure;
 use crate::lineage::Lineage;
+use crate::rejected;
 use crate::sealed::{Sealed, SealedEntry, Sealer};
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
@@ -23,8 +24,8 @@ use rtf_proto::{LogId, Offset, PartitionId};
 use rtf_service::crash;
 use sled::IVec;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,8 @@ pub struct State {
     pub uninformed: Option<Offset>,
     /// It lacked the beginning and was not ready yet: it takes over others' digests.
     pub rebasing: bool,
+    /// So many events did not win. What is on disk must name them all.
+    pub rejected: u64,
 }
 
 impl State {
@@ -103,6 +106,7 @@ impl State {
         out.put_u8(self.uninformed.is_some().into());
         out.put_u64_le(self.uninformed.unwrap_or_default());
         out.put_u8(self.rebasing.into());
+        out.put_u64_le(self.rejected);
         self.age.encode(&mut out);
         self.lineage.encode(&mut out);
         let crc = crc32fast::hash(&out);
@@ -127,6 +131,7 @@ impl State {
             digest,
             uninformed: is_uninformed.then_some(first),
             rebasing: body.try_get_u8().ok()? != 0,
+            rejected: body.try_get_u64_le().ok()?,
             age: Age::take(&mut body)?,
             lineage: Lineage::take(&mut body)?,
         })
@@ -376,9 +381,13 @@ impl Store {
                 }
             }
         }
+        let rejected = rejected::load(&self.rejected_path(partition), newest.rejected)?;
         Ok(Loaded {
+            rejected: rejected.ok_or(StoreError::Incomplete {
+                bucket: newest.age.current(),
+                partition,
+            })?,
             state: newest,
-            rejected: self.rejected(partition)?,
         })
     }
 
@@ -401,17 +410,6 @@ impl Store {
         self.view().join(format!("rejected-{partition}"))
     }
 
-    fn rejected(&self, partition: PartitionId) -> Result<RoaringTreemap, StoreError> {
-        match fs::read(self.rejected_path(partition)) {
-            Ok(bytes) => {
-                let offsets = bytes.as_chunks::<8>().0;
-                Ok(offsets.iter().map(|o| u64::from_le_bytes(*o)).collect())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RoaringTreemap::new()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Writes what changed. A partition's state never gets to disk before what it says of older buckets and of rejected records.
     ///
     /// # Errors
@@ -420,7 +418,7 @@ impl Store {
         let (mut older, mut current) = (BTreeMap::new(), BTreeMap::new());
         for commit in partitions {
             let partition = commit.partition;
-            self.append_rejected(partition, commit.rejected)?;
+            rejected::append(&self.rejected_path(partition), commit.rejected)?;
             let now = commit.state.age.current();
             if let Some(left) = commit.left.filter(|left| *left < now) {
                 // sled may still hold back what was written there.
@@ -452,25 +450,15 @@ impl Store {
         Ok(())
     }
 
-    fn append_rejected(
-        &self,
-        partition: PartitionId,
-        offsets: &[Offset],
-    ) -> Result<(), StoreError> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let bytes: Vec<u8> = offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
-        let path = self.rejected_path(partition);
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(file.write_all(&bytes)?)
-    }
-
     /// Puts what was committed onto the disk itself.
     ///
     /// # Errors
     /// The disk could not.
     pub fn sync(&self) -> Result<(), StoreError> {
+        // Before the states that count them.
+        for partition in self.partitions()? {
+            rejected::sync(&self.rejected_path(partition))?;
+        }
         let buckets: Vec<BucketId> = self.buckets.lock().keys().copied().collect();
         buckets.into_iter().try_for_each(|id| self.sync_bucket(id))
     }
@@ -501,11 +489,10 @@ impl Store {
 
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
-        let buckets = self.buckets.lock();
-        buckets
-            .values()
-            .map(|db| db.size_on_disk().unwrap_or(0))
-            .sum()
+        let open = |db: &sled::Db| db.size_on_disk().unwrap_or(0);
+        let open: u64 = self.buckets.lock().values().map(open).sum();
+        let sealed = self.sealed.lock();
+        open + sealed.values().map(Sealed::disk_bytes).sum::<u64>()
     }
 }
 
