@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rtf_synth::{Join, Stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -126,11 +126,30 @@ impl Finished {
         self.status.code().unwrap_or(-1)
     }
 
+    /// The JSON object it printed; it must have done what it was asked.
+    pub fn done(&self) -> Result<Value> {
+        ensure!(self.code() == 0, "{}: {}", self.status, self.output);
+        self.json()
+    }
+
     /// The JSON object it printed.
     pub fn json(&self) -> Result<Value> {
         let line = self.output.lines().rfind(|line| line.starts_with('{'));
         let line = line.with_context(|| format!("no JSON in: {}", self.output))?;
         serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
+    }
+}
+
+/// A command of `rtf` on its way.
+#[derive(Debug)]
+pub struct Running(Process);
+
+impl Running {
+    /// Waits until it has ended by itself.
+    pub fn finish(mut self, within: Duration) -> Result<Finished> {
+        let status = self.0.wait(within)?;
+        let output = self.0.log()?;
+        Ok(Finished { status, output })
     }
 }
 
@@ -257,6 +276,17 @@ impl Pipeline {
         self.wait_ready(instance, within)
     }
 
+    /// Starts some instances, and waits until all of them say that they are ready.
+    pub fn start_all(&mut self, instances: &[Instance], within: Duration) -> Result<()> {
+        for instance in instances {
+            self.start(*instance)?;
+        }
+        for instance in instances {
+            self.wait_ready(*instance, within)?;
+        }
+        Ok(())
+    }
+
     /// Waits until an instance says that it is ready. Fails at once if it ends.
     pub fn wait_ready(&mut self, instance: Instance, within: Duration) -> Result<()> {
         let url = format!("{}/readyz", self.health(instance));
@@ -285,6 +315,15 @@ impl Pipeline {
             .with_context(|| format!("{instance} is not ready: {last}"))
     }
 
+    /// Waits until the registry in an instance remembers nothing any more.
+    pub fn wait_forgotten(&self, instance: Instance, within: Duration) -> Result<()> {
+        let url = self.health(instance);
+        wait_until("everything is forgotten", within, || {
+            let ids = http::metric(&url, "rtf_registry_ids", "").ok()?;
+            (ids == 0.0).then_some(())
+        })
+    }
+
     /// An instance's process, which must have been started.
     pub fn process(&mut self, instance: Instance) -> Result<&mut Process> {
         let process = self.processes.get_mut(&instance);
@@ -310,9 +349,14 @@ impl Pipeline {
 
     /// Runs a command of `rtf` with this configuration until it ends by itself.
     pub fn rtf<A: AsRef<OsStr>>(&self, command: &str, arguments: &[A]) -> Result<Finished> {
+        self.spawn_rtf(command, arguments)?.finish(COMMAND_WITHIN)
+    }
+
+    /// Starts a command of `rtf` with this configuration that ends by itself.
+    pub fn spawn_rtf<A: AsRef<OsStr>>(&self, command: &str, arguments: &[A]) -> Result<Running> {
         let mut line = self.command(command)?;
         line.args(arguments);
-        run(&line, self.folder.path(), COMMAND_WITHIN)
+        spawn(&line, self.folder.path())
     }
 
     fn command(&self, command: &str) -> Result<Command> {
@@ -393,9 +437,14 @@ fn stream(stream: &Stream) -> Vec<(&'static str, Value)> {
 
 /// Runs a command until it ends by itself; its output goes through a file in `folder`.
 pub fn run(command: &Command, folder: &Path, within: Duration) -> Result<Finished> {
-    let log = folder.join("command.log");
-    let mut process = Process::spawn(&format!("{command:?}"), command, &log)?;
-    let status = process.wait(within)?;
-    let output = process.log()?;
-    Ok(Finished { status, output })
+    spawn(command, folder)?.finish(within)
+}
+
+fn spawn(command: &Command, folder: &Path) -> Result<Running> {
+    // Several may run at once.
+    let mut log = tempfile::Builder::new();
+    let log = log.prefix("command-").suffix(".log").tempfile_in(folder)?;
+    let (_, log) = log.keep()?;
+    let process = Process::spawn(&format!("{command:?}"), command, &log)?;
+    Ok(Running(process))
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use rtf_kafka::Cluster;
+use rtf_proto::naming;
 use rtf_synth::Join;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
 
 /// A group may lose a silent member after a second; Kafka's own least of six would make tests that kill slow.
 const SESSION_MIN: (&str, &str) = ("group.min.session.timeout.ms", "1000");
+const GROUP_TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 
 /// Makes the two topics of a join, replicated as far as there are brokers.
 pub fn create_topics(bootstrap: &str, join: &Join, partitions: u32) -> Result<()> {
@@ -46,6 +48,16 @@ impl Servers {
     /// Makes the two topics of a join.
     pub fn create_topics(&self, join: &Join, partitions: u32) -> Result<()> {
         create_topics(&self.kafka.bootstrap(), join, partitions)
+    }
+
+    /// Has the dispatchers of a join, which must not run, begin with the foreign topic once more.
+    pub fn rewind(&self, join: &Join) -> Result<()> {
+        let group = naming::dispatcher_group(join.name);
+        let of = ["--group", &group, "--topic", join.foreign.topic];
+        let reset = ["--reset-offsets", "--to-earliest", "--execute"];
+        self.kafka
+            .tool(GROUP_TOOL, &[reset.as_slice(), &of].concat(), "")?;
+        Ok(())
     }
 
     /// A pipeline on these servers.

@@ -5,11 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rtf_synth::{CLICKS, Clicks, ClicksParams, Tally};
-use rtf_testing::{
-    Checked, Checker, Instance, Load, Pipeline, PipelineOptions, Progress, Role, Servers, pause,
-    wait_until,
-};
+use rtf_synth::{CLICKS, ClicksParams};
+use rtf_testing::{Instance, PipelineOptions, Role, Scene, pause, seed, wait_until};
 
 const PAIRS: u64 = 100_000;
 const PAIRS_PER_SECOND: u32 = 2_000;
@@ -18,56 +15,46 @@ const KILLS: u32 = 10;
 const DELETION_AFTER_KILL: u32 = 4;
 /// Redis forgets everything before this kill.
 const FLUSH_BEFORE_KILL: u32 = 7;
-/// Decides the load and the moments of the kills; `RTF_SEED` gives another.
+/// Decides the load and the moments of the kills.
 const SEED: u64 = 3;
-const SEED_VARIABLE: &str = "RTF_SEED";
 const KILL_WITHIN_MS: u64 = 3_000;
 /// Until something moves again after a start; a dead member's session has to end first.
 const MOVES_WITHIN: Duration = Duration::from_secs(60);
-const DRAINED_WITHIN: Duration = Duration::from_secs(180);
 
 const ALL: Instance = Instance(Role::All, 0);
-const RESET_TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-
-fn seed() -> Result<u64> {
-    let given = std::env::var(SEED_VARIABLE).ok();
-    Ok(given.map_or(Ok(SEED), |seed| seed.parse())?)
-}
 
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn each_event_ends_once_though_all_is_killed_wiped_flushed_and_replayed() -> Result<()> {
-    let servers = Servers::start()?;
-    servers.create_topics(&CLICKS, 4)?;
-    let checker = servers.checker(CLICKS);
-    let mut progress = servers.progress(CLICKS)?;
-    let mut pipeline = servers.pipeline(&PipelineOptions::new(CLICKS))?;
-    let clicks = Clicks::new(ClicksParams {
-        seed: seed()?,
+    let clicks = ClicksParams {
+        seed: seed(SEED)?,
         count: PAIRS,
         per_second: PAIRS_PER_SECOND.try_into()?,
         ..ClicksParams::default()
-    });
-
-    let load = Load::start(checker.settings(), CLICKS, clicks.events())?;
-    kill_again_and_again(&servers, &mut pipeline, &mut progress)?;
+    };
+    let mut scene = Scene::open(&PipelineOptions::new(CLICKS), clicks)?;
+    let load = scene.load()?;
+    kill_again_and_again(&mut scene)?;
     let tally = load.finish()?;
-    pipeline.wait_ready(ALL, MOVES_WITHIN)?;
-    let checked = drained(&checker, &mut progress, &clicks, &tally)?;
+    scene.pipeline.wait_ready(ALL, MOVES_WITHIN)?;
+    scene.drained(&tally)?;
+    let checked = scene.check()?;
     eprintln!("killed: {checked:?}");
-    verify_agrees(&pipeline, &checked, &tally)?;
+    scene.verified(&checked, &tally)?;
 
-    replay(&servers, &mut pipeline, &mut progress, &clicks)?;
-    verify_agrees(&pipeline, &checked, &tally)
+    let checked = scene.replayed(ALL)?;
+    scene.verified(&checked, &tally)
 }
 
 /// Leaves it running.
-fn kill_again_and_again(
-    servers: &Servers,
-    pipeline: &mut Pipeline,
-    progress: &mut Progress,
-) -> Result<()> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed()?);
+fn kill_again_and_again(scene: &mut Scene) -> Result<()> {
+    let Scene {
+        pipeline,
+        progress,
+        servers,
+        ..
+    } = scene;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed(SEED)?);
     pipeline.start(ALL)?;
     for kill in 1..=KILLS {
         // Every other kill comes when it is at work for sure, the others at any time, while it starts too.
@@ -99,84 +86,6 @@ fn kill_again_and_again(
             pipeline.delete_registry_data(0)?;
         }
         pipeline.start(ALL)?;
-    }
-    Ok(())
-}
-
-/// Waits until nothing is left to do, and checks all of it.
-fn drained(
-    checker: &Checker,
-    progress: &mut Progress,
-    clicks: &Clicks,
-    tally: &Tally,
-) -> Result<Checked> {
-    progress.wait_resolved(tally.accepted(), DRAINED_WITHIN)?;
-    progress.wait_rows(tally.joins, DRAINED_WITHIN)?;
-    progress.wait_committed(DRAINED_WITHIN)?;
-    checker.check(clicks.expected())
-}
-
-/// Reads the whole foreign topic a second time: nothing may change.
-fn replay(
-    servers: &Servers,
-    pipeline: &mut Pipeline,
-    progress: &mut Progress,
-    clicks: &Clicks,
-) -> Result<()> {
-    pipeline.stop(ALL)?;
-    let checker = servers.checker(CLICKS);
-    let rows = checker.rows()?;
-    let (resolved, logged) = (progress.resolved()?, progress.logged_events()?);
-    let reset = ["--reset-offsets", "--to-earliest", "--execute"];
-    let of = [
-        "--group",
-        "clicks.dispatcher",
-        "--topic",
-        CLICKS.foreign.topic,
-    ];
-    servers
-        .kafka
-        .tool(RESET_TOOL, &[reset.as_slice(), &of].concat(), "")?;
-
-    pipeline.start_ready(ALL, MOVES_WITHIN)?;
-    progress.wait_committed(DRAINED_WITHIN)?;
-    let again = progress.logged_events()? - logged;
-    eprintln!("replayed: {again} records more in the log");
-    ensure!(
-        progress.resolved()? == resolved,
-        "the replay resolved more events"
-    );
-    ensure!(
-        again <= logged / 100,
-        "the replay appended {again} records, of {logged}"
-    );
-    checker.check(clicks.expected())?;
-    ensure!(checker.rows()? == rows, "the replay changed rows in Redis");
-    Ok(())
-}
-
-/// The product's own proof must come to the same result.
-fn verify_agrees(pipeline: &Pipeline, checked: &Checked, tally: &Tally) -> Result<()> {
-    let verified = pipeline.rtf("verify", &["--json"])?;
-    ensure!(verified.code() == 0, "rtf verify: {}", verified.output);
-    let report = verified.json()?;
-    let numbers = [
-        ("foreign_records", tally.foreign_records()),
-        ("foreign_events", tally.accepted()),
-        ("joined", checked.joined),
-        ("unjoinable", checked.unjoinable),
-        ("malformed", checked.malformed),
-        ("rows", checked.joined),
-        ("waiting", 0),
-        ("unpublished", 0),
-        ("lost", 0),
-        ("duplicated", 0),
-    ];
-    for (name, number) in numbers {
-        ensure!(
-            report[name] == number,
-            "rtf verify: {name} should be {number}: {report}"
-        );
     }
     Ok(())
 }

@@ -3,17 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use rtf_kafka::Cluster;
 use rtf_proto::naming::log_topic;
-use rtf_synth::{CLICKS, Clicks, ClicksParams, Share, Tally};
-use rtf_testing::{
-    Instance, Load, Pipeline, PipelineOptions, Progress, Role, Servers, http, pause, wait_until,
-};
+use rtf_synth::{CLICKS, ClicksParams, Share, Tally};
+use rtf_testing::{Instance, PipelineOptions, Role, Scene, pause, wait_until};
 use serde_json::json;
 use std::time::Duration;
 
 const ALL: Instance = Instance(Role::All, 0);
 const PARTITIONS: u32 = 4;
 const READY_WITHIN: Duration = Duration::from_secs(60);
-const DRAINED_WITHIN: Duration = Duration::from_secs(90);
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// Buckets of a second, so checkpoints every few.
 const HORIZON: &str = "12s";
@@ -21,48 +18,38 @@ const FORGOTTEN_WITHIN: Duration = Duration::from_secs(90);
 const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
-struct Scene {
-    servers: Servers,
-    pipeline: Pipeline,
-    progress: Progress,
+/// A scene in which all is done.
+struct Done {
+    scene: Scene,
     tally: Tally,
 }
 
-impl Scene {
+impl Done {
     /// Some events, all joined, and some time after them.
     fn open() -> Result<Self> {
-        let servers = Servers::start()?;
-        servers.create_topics(&CLICKS, 4)?;
-        let checker = servers.checker(CLICKS);
-        let mut progress = servers.progress(CLICKS)?;
-        let mut pipeline = servers.pipeline(&PipelineOptions {
+        let options = PipelineOptions {
             wait_max: "3s",
             horizon: HORIZON,
             partitions: PARTITIONS,
             ..PipelineOptions::new(CLICKS)
-        })?;
-        let clicks = Clicks::new(ClicksParams {
+        };
+        let clicks = ClicksParams {
             count: 2000,
             per_second: 1000.try_into()?,
             late: Share::NONE,
             orphans: Share::NONE,
             ..ClicksParams::default()
-        });
-        pipeline.start_ready(ALL, READY_WITHIN)?;
-        let tally = Load::start(checker.settings(), CLICKS, clicks.events())?.finish()?;
-        progress.wait_resolved(tally.accepted(), DRAINED_WITHIN)?;
-        progress.wait_rows(tally.joins, DRAINED_WITHIN)?;
-        Ok(Self {
-            servers,
-            pipeline,
-            progress,
-            tally,
-        })
+        };
+        let mut scene = Scene::open(&options, clicks)?;
+        scene.pipeline.start_ready(ALL, READY_WITHIN)?;
+        let tally = scene.load()?.finish()?;
+        scene.drained(&tally)?;
+        Ok(Self { scene, tally })
     }
 
     /// Removes the log's records, but for the last `kept` of each partition.
     fn cut(&self, kept: u64) -> Result<()> {
-        let cluster = Cluster::connect(self.servers.checker(CLICKS).settings())?;
+        let cluster = Cluster::connect(self.scene.checker.settings())?;
         let topic = log_topic(CLICKS.name);
         let cut = |partition| -> Result<_> {
             let (_, end) = cluster.offsets(&topic, partition)?;
@@ -71,21 +58,20 @@ impl Scene {
             )
         };
         let partitions: Vec<_> = (0..PARTITIONS).map(cut).collect::<Result<_>>()?;
-        let file = self.pipeline.folder().join("cut.json");
+        let file = self.scene.pipeline.folder().join("cut.json");
         std::fs::write(
             &file,
             json!({ "partitions": partitions, "version": 1 }).to_string(),
         )?;
         let file = file.to_str().context("a path of text")?.to_owned();
-        self.servers
-            .kafka
-            .tool(DELETE_TOOL, &["--offset-json-file", &file], "")?;
+        let kafka = &self.scene.servers.kafka;
+        kafka.tool(DELETE_TOOL, &["--offset-json-file", &file], "")?;
         Ok(())
     }
 
     /// What it says when it ends, which it must do with a failure.
     fn last_words(&mut self) -> Result<String> {
-        let process = self.pipeline.process(ALL)?;
+        let process = self.scene.pipeline.process(ALL)?;
         let status = process.wait(ENDS_WITHIN)?;
         ensure!(status.code() == Some(1), "it ended with {status}");
         process.log()
@@ -95,37 +81,33 @@ impl Scene {
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn a_replica_from_nothing_learns_from_a_checkpoint_or_refuses() -> Result<()> {
-    let mut scene = Scene::open()?;
+    let mut done = Done::open()?;
     // Retention takes only what is forgotten.
-    let url = scene.pipeline.health(ALL);
-    wait_until("everything is forgotten", FORGOTTEN_WITHIN, || {
-        let ids = http::metric(&url, "rtf_registry_ids", "").ok()?;
-        (ids == 0.0).then_some(())
-    })?;
-    scene.pipeline.stop(ALL)?;
-    scene.cut(12)?;
-    scene.pipeline.delete_registry_data(0)?;
-    scene.pipeline.start_ready(ALL, READY_WITHIN)?;
-    let rows = scene.progress.rows()?;
+    done.scene.pipeline.wait_forgotten(ALL, FORGOTTEN_WITHIN)?;
+    done.scene.pipeline.stop(ALL)?;
+    done.cut(12)?;
+    done.scene.pipeline.delete_registry_data(0)?;
+    done.scene.pipeline.start_ready(ALL, READY_WITHIN)?;
+    let rows = done.scene.progress.rows()?;
     ensure!(
-        rows == scene.tally.joins,
+        rows == done.tally.joins,
         "{rows} rows, of {} before",
-        scene.tally.joins
+        done.tally.joins
     );
-    scene.pipeline.stop(ALL)?;
+    done.scene.pipeline.stop(ALL)?;
 
-    scene.cut(0)?;
-    scene.pipeline.delete_registry_data(0)?;
-    scene.pipeline.start(ALL)?;
-    let words = scene.last_words()?;
+    done.cut(0)?;
+    done.scene.pipeline.delete_registry_data(0)?;
+    done.scene.pipeline.start(ALL)?;
+    let words = done.last_words()?;
     ensure!(
         words.contains("holds no checkpoint") && words.contains("clicks.joins"),
         "{words}"
     );
     // A supervisor that starts it again changes nothing.
     pause(Duration::from_secs(1));
-    scene.pipeline.start(ALL)?;
-    let words = scene.last_words()?;
+    done.scene.pipeline.start(ALL)?;
+    let words = done.last_words()?;
     ensure!(words.contains("holds no checkpoint"), "{words}");
     Ok(())
 }
@@ -133,11 +115,11 @@ fn a_replica_from_nothing_learns_from_a_checkpoint_or_refuses() -> Result<()> {
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn a_log_that_is_made_anew_stops_the_registry() -> Result<()> {
-    let mut scene = Scene::open()?;
+    let mut done = Done::open()?;
     let topic = log_topic(CLICKS.name);
     let name = ["--topic", topic.as_str()];
     let tool = |arguments: &[&str]| -> Result<()> {
-        scene
+        done.scene
             .servers
             .kafka
             .tool(TOPIC_TOOL, &[arguments, &name].concat(), "")?;
@@ -156,11 +138,11 @@ fn a_log_that_is_made_anew_stops_the_registry() -> Result<()> {
         ])
         .ok()
     })?;
-    let words = scene.last_words()?;
+    let words = done.last_words()?;
     ensure!(words.contains("clicks.joins"), "{words}");
     // Not silently on the next start either.
-    scene.pipeline.start(ALL)?;
-    let words = scene.last_words()?;
+    done.scene.pipeline.start(ALL)?;
+    let words = done.last_words()?;
     ensure!(
         words.contains("clicks.joins") && words.contains("[registry].data"),
         "{words}"

@@ -4,9 +4,9 @@ use anyhow::{Context, Result, ensure};
 use rtf_kafka::Sender;
 use rtf_proto::client::{Endpoints, RegistryClient};
 use rtf_proto::{Outcome, Registration, Registry, Source, Token, TopicId, Verdict};
-use rtf_synth::{CLICKS, Clicks, ClicksParams, Share};
+use rtf_synth::{CLICKS, ClicksParams, Share};
 use rtf_testing::{
-    Finished, Instance, Load, Pipeline, PipelineOptions, Progress, Role, Servers, TopicReader,
+    Instance, Operator, Pipeline, PipelineOptions, Progress, Role, Scene, Servers, TopicReader,
     http, pause, wait_until,
 };
 use serde_json::Value;
@@ -33,74 +33,42 @@ const SILENCE: Duration = Duration::from_secs(1);
 const GONE: TopicId = TopicId([7; 16]);
 const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 
-/// `rtf registry ...` with the pipeline's configuration.
-struct Operator<'a>(&'a Pipeline);
-
-impl Operator<'_> {
-    fn run(&self, arguments: &[&str]) -> Result<Finished> {
-        self.0.rtf("registry", arguments)
-    }
-
-    /// It must do what it is asked.
-    fn does(&self, arguments: &[&str]) -> Result<Value> {
-        let finished = self.run(&[arguments, &["--json"]].concat())?;
-        ensure!(finished.code() == 0, "{arguments:?}: {}", finished.output);
-        finished.json()
-    }
-
-    /// It must refuse, and say so.
-    fn refuses(&self, arguments: &[&str], words: &str) -> Result<()> {
-        let finished = self.run(arguments)?;
-        let output = &finished.output;
-        ensure!(finished.code() == 1, "{arguments:?} did: {output}");
-        ensure!(output.contains(words), "no `{words}` in: {output}");
-        Ok(())
-    }
-
-    fn first(&self) -> String {
-        format!("http://127.0.0.1:{}", self.0.port(Role::Registry, 0))
-    }
-}
-
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn an_operator_looks_after_two_registries() -> Result<()> {
-    let servers = Servers::start()?;
-    servers.create_topics(&CLICKS, PARTITIONS)?;
-    let checker = servers.checker(CLICKS);
-    let mut progress = servers.progress(CLICKS)?;
-    let mut pipeline = servers.pipeline(&PipelineOptions {
+    let options = PipelineOptions {
         is_cluster: true,
         partitions: PARTITIONS,
         wait_max: "3s",
         more: TOKEN.into(),
         ..PipelineOptions::new(CLICKS)
-    })?;
-    let clicks = Clicks::new(ClicksParams {
+    };
+    let clicks = ClicksParams {
         count: PAIRS,
         per_second: PAIRS_PER_SECOND.try_into()?,
         late: Share::NONE,
         ..ClicksParams::default()
-    });
-    for instance in REGISTRIES.into_iter().chain(OTHERS) {
-        pipeline.start(instance)?;
-    }
-    for instance in REGISTRIES.into_iter().chain(OTHERS) {
-        pipeline.wait_ready(instance, READY_WITHIN)?;
-    }
+    };
+    let mut scene = Scene::open(&options, clicks)?;
+    let all = [REGISTRIES.as_slice(), &OTHERS].concat();
+    scene.pipeline.start_all(&all, READY_WITHIN)?;
 
-    let load = Load::start(checker.settings(), CLICKS, clicks.events())?;
-    moves(&mut progress)?;
-    the_token_is_asked_for(&Operator(&pipeline))?;
-    paused_and_resumed(&pipeline, &mut progress)?;
+    let load = scene.load()?;
+    moves(&mut scene.progress)?;
+    the_token_is_asked_for(&Operator(&scene.pipeline))?;
+    paused_and_resumed(&scene.pipeline, &mut scene.progress)?;
     let tally = load.finish()?;
-    progress.wait_resolved(tally.accepted(), DONE_WITHIN)?;
-    progress.wait_rows(tally.joins, DONE_WITHIN)?;
-    checker.check(clicks.expected())?;
+    scene.drained(&tally)?;
+    scene.check()?;
 
-    let operator = Operator(&pipeline);
+    let operator = Operator(&scene.pipeline);
     all_is_shown(&operator, tally.accepted())?;
-    an_id_is_found(&operator, TopicReader::open(checker.settings(), LOG)?)?;
+    an_id_is_found(&operator, TopicReader::open(scene.checker.settings(), LOG)?)?;
+    let Scene {
+        mut pipeline,
+        servers,
+        ..
+    } = scene;
     for instance in OTHERS {
         pipeline.stop(instance)?;
     }
@@ -166,7 +134,7 @@ fn paused_and_resumed(pipeline: &Pipeline, progress: &mut Progress) -> Result<()
         "{}",
         again.output
     );
-    operator.does(&["pause", "--endpoint", &operator.first()])?;
+    operator.does(&["pause", "--endpoint", &operator.endpoint(0)])?;
     moves(progress)?;
     operator.does(&["resume"])?;
     Ok(())
@@ -228,7 +196,7 @@ fn an_id_is_found(operator: &Operator<'_>, mut log: TopicReader) -> Result<()> {
 }
 
 fn a_topic_is_retired(operator: &Operator<'_>) -> Result<()> {
-    register_from_gone(&operator.first())?;
+    register_from_gone(&operator.endpoint(0))?;
     let gone = GONE.to_string();
     let waits = |operator: &Operator<'_>| {
         Ok::<_, anyhow::Error>(operator.does(&["status"])?.to_string().contains(&gone))

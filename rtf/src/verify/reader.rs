@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(200);
+const ASK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A topic as it was when it was opened.
 pub struct Reader {
@@ -64,13 +65,18 @@ impl Reader {
         partitions: impl IntoIterator<Item = PartitionId>,
         mut each: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let extents = partitions.into_iter().filter_map(|partition| {
-            let (first, end) = *self.offsets.get(partition as usize)?;
-            (first < end).then_some((partition, end))
-        });
-        let mut left: HashMap<PartitionId, Offset> = extents.collect();
-        let beginnings = left.keys().map(|partition| (*partition, Start::Beginning));
-        self.tail.assign(&beginnings.collect::<Vec<_>>())?;
+        let mut starts = Vec::new();
+        let mut left: HashMap<PartitionId, Offset> = HashMap::new();
+        for partition in partitions {
+            let (first, end) = self.offsets[partition as usize];
+            if first < end {
+                // Asked again, as retention goes on; given by number, because librdkafka is slow to find the beginning by name.
+                let (first, _) = self.tail.offsets(partition, ASK_WITHIN)?;
+                starts.push((partition, Start::Offset(first)));
+                left.insert(partition, end);
+            }
+        }
+        self.tail.assign(&starts)?;
         while !left.is_empty() {
             match self.tail.poll(POLL) {
                 Polled::Record(record) => {

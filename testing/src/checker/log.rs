@@ -96,8 +96,11 @@ impl Winners {
                     } else {
                         winners.counts.misplaced += 1;
                         let right = reigns.explain(place.0, &decoded.stamp, event.id);
-                        let place = || format!("{}/{}", place.0, place.1);
-                        problems.unless(right, "out of place in the log", place);
+                        problems.unless(right, "out of place in the log", || {
+                            let (partition, offset) = place;
+                            let of = decoded.stamp.partitions;
+                            format!("{partition}/{offset}: {} among {of}", shown(event.id))
+                        });
                     }
                 }
             }
