@@ -1,6 +1,6 @@
 //! Several endpoints of one service and which of them to ask. Knows no call.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
@@ -16,7 +16,9 @@ pub struct BadEndpoint {
 #[derive(Debug)]
 pub struct Endpoints {
     channels: Vec<(String, Channel)>,
-    preferred: AtomicUsize,
+    /// When each of them failed last; 0: never.
+    failed: Vec<AtomicU64>,
+    failures: AtomicU64,
 }
 
 impl Endpoints {
@@ -34,23 +36,43 @@ impl Endpoints {
         let channels = urls.iter().map(|url| Ok((url.clone(), channel(url)?)));
         Ok(Self {
             channels: channels.collect::<Result<_, _>>()?,
-            preferred: AtomicUsize::new(0),
+            failed: urls.iter().map(|_| AtomicU64::new(0)).collect(),
+            failures: AtomicU64::new(0),
         })
     }
 
-    /// All channels with their URLs, the one that answered last first.
-    pub fn in_order(&self) -> impl Iterator<Item = (usize, &str, Channel)> {
-        let first = self.preferred.load(Ordering::Relaxed);
-        (0..self.channels.len()).map(move |i| {
-            let at = (first + i) % self.channels.len();
-            let (url, channel) = &self.channels[at];
-            (at, url.as_str(), channel.clone())
-        })
+    /// How many there are; at least one.
+    pub fn count(&self) -> usize {
+        self.channels.len()
     }
 
-    /// Remembers who answered.
-    pub fn prefer(&self, at: usize) {
-        self.preferred.store(at, Ordering::Relaxed);
+    /// The places of all of them, as they are listed.
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.channels.len()).collect()
+    }
+
+    /// All URLs, as they are listed.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.channels.iter().map(|(url, _)| url.as_str())
+    }
+
+    /// The URL and the channel at a place.
+    pub fn at(&self, at: usize) -> (&str, Channel) {
+        let (url, channel) = &self.channels[at];
+        (url, channel.clone())
+    }
+
+    /// In which order some of them are to be asked: who failed last comes last, so that the one that answers is stayed with.
+    pub fn in_order(&self, mut among: Vec<usize>) -> Vec<usize> {
+        // Read once each: others may fail meanwhile.
+        among.sort_by_cached_key(|at| self.failed[*at].load(Ordering::Relaxed));
+        among
+    }
+
+    /// Remembers who did not answer.
+    pub fn failed(&self, at: usize) {
+        let now = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        self.failed[at].store(now, Ordering::Relaxed);
     }
 }
 
@@ -67,4 +89,27 @@ fn channel(url: &str) -> Result<Channel, BadEndpoint> {
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
         .connect_lazy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_one_that_answers_is_stayed_with_whoever_else_is_asked() {
+        let urls = ["http://a", "http://b", "http://c", "http://d"].map(str::to_owned);
+        let endpoints = Endpoints::new(&urls).unwrap();
+        assert_eq!(endpoints.in_order(endpoints.all()), [0, 1, 2, 3]);
+        endpoints.failed(0);
+        endpoints.failed(2);
+        assert_eq!(endpoints.in_order(vec![0, 1]), [1, 0]);
+        assert_eq!(endpoints.in_order(vec![2, 3]), [3, 2]);
+        endpoints.failed(1);
+        assert_eq!(
+            endpoints.in_order(vec![0, 1]),
+            [0, 1],
+            "the other is tried again"
+        );
+        assert_eq!(endpoints.in_order(endpoints.all()), [3, 0, 2, 1]);
+    }
 }

@@ -30,14 +30,13 @@ impl JoinerClient {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut last = JoinerError::Unavailable("no endpoint".into());
-        for (at, url, channel) in self.endpoints.in_order() {
+        for at in self.endpoints.in_order(self.endpoints.all()) {
+            let (url, channel) = self.endpoints.at(at);
             match make(stub(channel)).await {
-                Ok(response) => {
-                    self.endpoints.prefer(at);
-                    return Ok(response.into_inner());
-                }
+                Ok(response) => return Ok(response.into_inner()),
                 Err(status) => last = named(url, status.into()),
             }
+            self.endpoints.failed(at);
         }
         Err(last)
     }
@@ -97,7 +96,8 @@ impl Joiner for JoinerClient {
     async fn wakeups(&self) -> Result<WakeupStream, JoinerError> {
         let mut streams: Vec<BoxStream<'static, Option<Vec<JoinKey>>>> = Vec::new();
         let mut last = JoinerError::Unavailable("no endpoint".into());
-        for (_, url, channel) in self.endpoints.in_order() {
+        for at in self.endpoints.all() {
+            let (url, channel) = self.endpoints.at(at);
             match stub(channel).wakeups(pb::WakeupsRequest {}).await {
                 Ok(stream) => {
                     let keys = stream

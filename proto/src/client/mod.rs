@@ -3,10 +3,17 @@
 //! One channel per endpoint. A call goes to the endpoint that answered last; when that one is
 //! unavailable the next is tried, once around. Never two at the same time: a token makes the
 //! repetition of a `Register` harmless, and nothing is hedged.
+//!
+//! Registries may serve a part of the log each. Then a call goes to those who serve what it is about, and a batch is
+//! cut by who serves its ids.
 
+mod directory;
 mod endpoints;
 mod joiner;
+mod registries;
 mod registry;
+
+pub use directory::{Directory, Group, ranges};
 
 pub use endpoints::{BadEndpoint, Endpoints};
 pub use joiner::JoinerClient;
