@@ -82,13 +82,14 @@ impl Replica {
         let info = topic.ensure(&cluster)?;
         let store = Store::open(&options.data, &options.topic, info.id)?;
         let (store, mut loaded) = load(store)?;
-        if loaded.is_empty() {
-            let roots = roots::ask(&topic, &info, settings)?;
-            loaded = fresh(roots, &store).map_err(|e| unusable(options, &e))?;
-        }
-        let roots = roots::of(&loaded);
+        let roots = match loaded.as_slice() {
+            [] => roots::ask(&topic, &info, settings)?,
+            some => roots::of(some),
+        };
+        begin_missing(&mut loaded, roots, &store).map_err(|e| unusable(options, &e))?;
         check_serves(options, roots)?;
         let lanes = Arc::new(Lanes::new(roots, options.serves.clone()));
+        let (store, loaded) = growing(options, store, loaded, &lanes)?;
         let (writer, again) = writer(options, settings, info.id, lanes.clone())?;
         let mut shared = Shared::new(
             settings.clone(),
@@ -188,13 +189,48 @@ fn read(store: &Store) -> Result<Vec<(Remembered, State)>, StoreError> {
         .collect()
 }
 
-/// Nothing is known yet but how many partitions the log began with.
-fn fresh(roots: u32, store: &Store) -> Result<Vec<(Remembered, State)>, StoreError> {
-    let one = |partition| {
+/// Of these partitions nothing is on disk: the replica is new, did not serve them before, or ended before it had read anything of them. They are read from
+/// the first record there is; what was split from them follows from that.
+fn begin_missing(
+    loaded: &mut Vec<(Remembered, State)>,
+    roots: u32,
+    store: &Store,
+) -> Result<(), StoreError> {
+    let known: BTreeSet<PartitionId> = (loaded.iter())
+        .map(|(remembered, _)| remembered.partition())
+        .collect();
+    for partition in (0..roots).filter(|partition| !known.contains(partition)) {
         let remembered = Remembered::fresh(partition, Lineage::root(roots), store)?;
-        Ok((remembered, State::default()))
+        loaded.push((remembered, State::default()));
+    }
+    Ok(())
+}
+
+/// What is followed must be able to grow where it is. A partition that was not followed for a while, or never, belongs into buckets that may be sealed by now:
+/// then everything is read from the log again, because a sealed bucket takes nothing more.
+fn growing(
+    options: &Options,
+    store: Store,
+    loaded: Vec<(Remembered, State)>,
+    lanes: &Lanes,
+) -> Result<(Store, Vec<(Remembered, State)>), RegistryFailure> {
+    let sealed = store.newest_sealed();
+    let is_late = |(remembered, _): &&(Remembered, State)| {
+        let partition = remembered.partition();
+        lanes.follows(partition) && sealed.is_some_and(|sealed| remembered.age.current() <= sealed)
     };
-    (0..roots).map(one).collect()
+    let Some(late) = loaded.iter().find(is_late) else {
+        return Ok((store, loaded));
+    };
+    let words = format!(
+        "partition {} was not followed while its buckets were sealed",
+        late.0.partition()
+    );
+    drop(loaded);
+    let store = store.rebuild(&words)?;
+    let mut fresh = Vec::new();
+    begin_missing(&mut fresh, lanes.layout().roots(), &store).map_err(|e| unusable(options, &e))?;
+    Ok((store, fresh))
 }
 
 fn unusable(options: &Options, error: &StoreError) -> RegistryFailure {

@@ -278,6 +278,11 @@ impl Store {
         self.sealed.lock().get(&id).cloned()
     }
 
+    /// The newest bucket that takes nothing more.
+    pub fn newest_sealed(&self) -> Option<BucketId> {
+        self.sealed.lock().keys().max().copied()
+    }
+
     /// Open buckets before this one, oldest first.
     pub fn open_before(&self, id: BucketId) -> Vec<BucketId> {
         self.buckets.lock().range(..id).map(|(id, _)| *id).collect()

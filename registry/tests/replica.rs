@@ -20,10 +20,14 @@ struct Running {
 }
 
 async fn start(settings: &Settings, data: &Path) -> Running {
+    start_serving(settings, data, None).await
+}
+
+async fn start_serving(settings: &Settings, data: &Path, serves: Option<&[u32]>) -> Running {
     let options = Options {
         topic: "t.joins".into(),
         partitions: 3,
-        serves: None,
+        serves: serves.map(|served| served.iter().copied().collect()),
         replication: None,
         horizon: Duration::from_secs(3600),
         data: data.into(),
@@ -211,6 +215,31 @@ async fn a_replica_remembers_rebuilds_and_agrees_with_another() {
             .all(|(known, a)| *known == Verdict::AlreadyResolved(offset(a)))
     );
     first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_serves_more_than_before_reads_what_it_lacks() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 3).unwrap();
+    let data = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let whole = start(&broker.settings(), data[0].path()).await;
+    let ids: Vec<String> = (0..50).map(|n| format!("id-{n}")).collect();
+    let items = ids.iter().zip(1..).map(|(id, token)| item(id, token));
+    whole.handle.register(items.collect()).await.unwrap();
+    let wanted = winners(&whole.handle, &ids).await;
+    whole.stop().await;
+
+    let part = start_serving(&broker.settings(), data[1].path(), Some(&[1])).await;
+    let status = part.handle.status().await.unwrap();
+    let served: Vec<u32> = status.served.iter().map(|p| p.partition).collect();
+    assert_eq!((served, status.roots), (vec![1], 3));
+    let error = part.handle.tail(2, 0).await.err().unwrap();
+    assert!(error.to_string().contains("partition 2 is not served"));
+    part.stop().await;
+
+    let more = start(&broker.settings(), data[1].path()).await;
+    assert_eq!(winners(&more.handle, &ids).await, wanted);
+    more.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
