@@ -6,6 +6,7 @@ mod args;
 mod digest;
 mod human;
 mod lookup;
+mod parts;
 mod rebuild;
 mod replica;
 mod status;
@@ -50,7 +51,7 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
         RegistryCommand::Retire { topic_id, to } => {
             let topic = actions::topic(&topic_id)?;
             let retire = |replica| actions::retire(replica, topic);
-            Ok(actions::once(&all(&to)?, to.json, retire).await)
+            Ok(parts::once(&all(&to)?, to.json, retire).await)
         }
         RegistryCommand::Split {
             partitions,
@@ -58,7 +59,7 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
             to,
         } => {
             let split = |replica| actions::split(replica, partitions, dry_run);
-            Ok(actions::once(&all(&to)?, to.json, split).await)
+            Ok(parts::once(&all(&to)?, to.json, split).await)
         }
         RegistryCommand::Rebuild(args) => rebuild::run(config, args).await,
     }

@@ -3,7 +3,7 @@
 use crate::admin::{
     AdminService, Figures, Local, RegistryControl, Reporter, Together, Token, latency,
 };
-use crate::{options, status};
+use crate::{exit, options, status};
 use anyhow::Context;
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -24,9 +24,13 @@ use rtf_web::{EmbeddedRows, RedisRows, RowSource};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+
+/// All registries are asked so often what they serve.
+const SERVED_EVERY: Duration = Duration::from_secs(2);
 
 /// A role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +75,12 @@ pub async fn run(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
     let shutdown = rtf_service::shutdown::on_signals()?;
     for problem in config.check() {
         tracing::warn!("configuration: {problem}");
+    }
+    if roles.contains(&Role::Registry) && roles.len() > 1 && config.registry.served().is_some() {
+        return Err(exit::usage(format!(
+            "[registry].serves is `{}`, but the registry in `rtf run` is the only one its other roles ask: leave it empty, or run the roles apart",
+            config.registry.serves
+        )));
     }
     let settings = options::kafka(config);
     let pipeline = Pipeline::open(config.clone(), settings, Sink::Redis, roles, shutdown).await?;
@@ -250,14 +260,18 @@ impl Composer {
     }
 
     /// The registry in this process, or the ones that are configured.
-    fn registry(&self) -> anyhow::Result<Arc<dyn Registry>> {
-        if let Some(local) = &self.registry {
-            return Ok(local.clone());
+    fn registry(&mut self) -> anyhow::Result<Arc<dyn Registry>> {
+        if let Some(known) = &self.registry {
+            return Ok(known.clone());
         }
-        let urls = urls(&self.config.cluster.registries, self.config.registry.listen);
-        Ok(Arc::new(RegistryClient::new(
-            Endpoints::new(&urls).context("[cluster].registries")?,
-        )))
+        let endpoints = Endpoints::new(&self.config.registries());
+        let client = RegistryClient::new(endpoints.context("[cluster].registries")?);
+        let client = Arc::new(client);
+        let component = self.readiness.component("registries");
+        let watching = watch_served(client.clone(), component, self.supervisor.shutdown());
+        self.supervisor.spawn("registries", watching);
+        self.registry = Some(client.clone());
+        Ok(client)
     }
 
     /// The joiner in this process, or the ones that are configured.
@@ -265,9 +279,9 @@ impl Composer {
         if let Some(local) = &self.joiner {
             return Ok(local.clone());
         }
-        let urls = urls(&self.config.cluster.joiners, self.config.joiner.listen);
+        let endpoints = Endpoints::new(&self.config.joiners());
         Ok(Arc::new(JoinerClient::new(
-            Endpoints::new(&urls).context("[cluster].joiners")?,
+            endpoints.context("[cluster].joiners")?,
         )))
     }
 
@@ -303,11 +317,9 @@ impl Composer {
 
     fn open_joiner(&mut self, ports: Pair) -> anyhow::Result<()> {
         let component = self.readiness.component("joiner");
-        let role = JoinerRole::open(
-            options::joiner(&self.config),
-            &self.settings,
-            self.registry()?,
-        )?;
+        let registry = self.registry()?;
+        let options = options::joiner(&self.config);
+        let role = JoinerRole::open(options, &self.settings, registry)?;
         let port: Arc<dyn Joiner> = Arc::new(role.handle());
         self.joiner = Some(port.clone());
         let told = component.clone();
@@ -451,12 +463,26 @@ impl Composer {
     }
 }
 
-fn urls(listed: &[String], own: SocketAddr) -> Vec<String> {
-    if listed.is_empty() {
-        vec![format!("http://{own}")]
-    } else {
-        listed.to_vec()
+/// A process whose events may belong to a partition that no registry serves is not ready, and says which one that is.
+async fn watch_served(
+    registries: Arc<RegistryClient>,
+    component: Component,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let watching = async {
+        loop {
+            match registries.check_served().await {
+                Ok(()) => component.ready(),
+                Err(error) => component.not_ready(error.to_string()),
+            }
+            tokio::time::sleep(SERVED_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = shutdown.cancelled() => {}
     }
+    Ok(())
 }
 
 struct RegistryFigures(Arc<dyn Registry>);

@@ -2,30 +2,23 @@
 
 use crate::admin::{Remote, Reporter, Together};
 use rtf_config::Config;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Every role's gRPC address, from the configuration.
 pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
-    let of = |role, listed: &[String], own: std::net::SocketAddr| -> Vec<Arc<dyn Reporter>> {
-        let urls = if listed.is_empty() {
-            vec![format!("http://{own}")]
-        } else {
-            listed.to_vec()
-        };
-        urls.into_iter()
-            .map(|url| Remote::new(role, url) as Arc<dyn Reporter>)
-            .collect()
+    let of = |role, urls: Vec<String>| {
+        let urls = urls.into_iter();
+        urls.map(move |url| Remote::new(role, url) as Arc<dyn Reporter>)
     };
-    let mut all = of(
-        "registry",
-        &config.cluster.registries,
-        config.registry.listen,
-    );
-    all.extend(of("joiner", &config.cluster.joiners, config.joiner.listen));
-    all.extend(of("dispatcher", &[], config.dispatcher.listen));
-    all.extend(of("publisher", &[], config.publisher.listen));
-    all
+    let own = |listen: SocketAddr| vec![format!("http://{listen}")];
+    let registries = of("registry", config.registries());
+    let joiners = of("joiner", config.joiners());
+    let dispatcher = of("dispatcher", own(config.dispatcher.listen));
+    let publisher = of("publisher", own(config.publisher.listen));
+    let all = registries.chain(joiners).chain(dispatcher).chain(publisher);
+    all.collect()
 }
 
 /// Prints a line per role. Exit code 1 unless all are ready.

@@ -267,6 +267,25 @@ pub(crate) fn ranges(text: &str) -> Option<BTreeSet<u32>> {
     Some(numbers)
 }
 
+impl Config {
+    /// Where the registries are: as listed, else the one of this file.
+    pub fn registries(&self) -> Vec<String> {
+        listed_or(&self.cluster.registries, self.registry.listen)
+    }
+
+    /// Where the joiners are: as listed, else the one of this file.
+    pub fn joiners(&self) -> Vec<String> {
+        listed_or(&self.cluster.joiners, self.joiner.listen)
+    }
+}
+
+fn listed_or(listed: &[String], own: SocketAddr) -> Vec<String> {
+    match listed {
+        [] => vec![format!("http://{own}")],
+        listed => listed.to_vec(),
+    }
+}
+
 impl Registry {
     /// `serves` as partitions; `None`: all. `check` refuses what is not written like that.
     pub fn served(&self) -> Option<BTreeSet<u32>> {

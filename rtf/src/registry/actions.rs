@@ -1,12 +1,11 @@
 //! What an operator does to a running registry.
 
-use super::answers::{self, Answer};
+use super::answers::Answer;
 use super::human;
 use super::replica::{ANSWER_WITHIN, Replica, within};
 use crate::exit;
 use rtf_proto::{TopicId, pb};
 use serde_json::json;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// A registry gives a split up to a minute before it says that it goes on by itself.
@@ -14,33 +13,27 @@ const SPLIT_WITHIN: Duration = Duration::from_secs(90);
 
 pub async fn pause(replica: &Replica) -> Answer {
     let request = replica.request(pb::PauseRequest {});
-    match within(ANSWER_WITHIN, replica.admin().pause(request)).await {
-        Ok(answer) => {
-            let words = if answer.was_paused {
-                "was paused already"
-            } else {
-                "paused"
-            };
-            let fields = json!({ "paused": true, "was_paused": answer.was_paused });
-            Answer::done(&replica.url, words, fields)
-        }
-        Err(words) => Answer::failed(&replica.url, words),
-    }
+    let answer = within(ANSWER_WITHIN, replica.admin().pause(request)).await;
+    let words = ["paused", "was paused already"];
+    turned(&replica.url, true, answer.map(|a| a.was_paused), words)
 }
 
 pub async fn resume(replica: &Replica) -> Answer {
     let request = replica.request(pb::ResumeRequest {});
-    match within(ANSWER_WITHIN, replica.admin().resume(request)).await {
-        Ok(answer) => {
-            let words = if answer.was_paused {
-                "resumed"
-            } else {
-                "was not paused"
-            };
-            let fields = json!({ "paused": false, "was_paused": answer.was_paused });
-            Answer::done(&replica.url, words, fields)
-        }
-        Err(words) => Answer::failed(&replica.url, words),
+    let answer = within(ANSWER_WITHIN, replica.admin().resume(request)).await;
+    let words = ["was not paused", "resumed"];
+    turned(&replica.url, false, answer.map(|a| a.was_paused), words)
+}
+
+/// `words` for one that was not paused and for one that was.
+fn turned(url: &str, paused: bool, was_paused: Result<bool, String>, words: [&str; 2]) -> Answer {
+    match was_paused {
+        Ok(was_paused) => Answer::done(
+            url,
+            words[usize::from(was_paused)],
+            json!({ "paused": paused, "was_paused": was_paused }),
+        ),
+        Err(words) => Answer::failed(url, words),
     }
 }
 
@@ -110,28 +103,6 @@ pub fn topic(text: &str) -> anyhow::Result<TopicId> {
             "`{text}` is not the id of a topic: it has 22 letters, digits, `-` and `_`, as `rtf registry status` shows it"
         ))
     })
-}
-
-/// Asks the replicas one after the other, until one has done it: the log is told once.
-pub async fn once<'a, F>(
-    replicas: &'a [Replica],
-    json: bool,
-    action: impl Fn(&'a Replica) -> F,
-) -> ExitCode
-where
-    F: Future<Output = Answer>,
-{
-    let mut answers = Vec::new();
-    for replica in replicas {
-        let answer = action(replica).await;
-        let is_done = answer.ok;
-        answers.push(answer);
-        if is_done {
-            break;
-        }
-    }
-    answers::print(&answers, json);
-    answers::exit_code(answers.last().is_some_and(|answer| answer.ok))
 }
 
 /// Gives the log more partitions.

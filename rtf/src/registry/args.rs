@@ -30,13 +30,13 @@ pub enum RegistryCommand {
     ///
     /// Exit code 1 unless all replicas answer, are ready and are not paused.
     #[command(after_help = "Example:\n  rtf registry status -c rtf.toml\n\n\
-        LAG is what the replica has not applied of the log. IDS are remembered. DIGEST is the sum over all winners below an offset, which \
+        COUNT is among how many partitions ids are hashed there; a split changes it. LAG is what the replica has not applied of the log. IDS are remembered. DIGEST is the sum over all winners below an offset, which \
         `rtf registry digest` compares. Awaited sources are partitions of foreign topics: what was registered of them is kept until the \
         dispatcher has committed past it; a source that nobody reads any more waits for ever, until `rtf registry retire`.")]
     Status(Target),
     /// Say who won an id: partition, offset and outcome, and the bucket it is remembered in
     ///
-    /// Asks the replicas only, not Kafka; `rtf lookup` shows the row too. Exit code 1 unless all replicas know it.
+    /// Asks the replicas that serve its partition, not Kafka; `rtf lookup` shows the row too. Exit code 1 unless all of them know it.
     #[command(after_help = "Example:\n  rtf registry lookup -c rtf.toml click-17")]
     Lookup {
         /// The event's id
@@ -46,7 +46,7 @@ pub enum RegistryCommand {
     },
     /// Compare what the replicas decided
     ///
-    /// Per partition, at the highest offset that all of them know. Exit code 1 when they differ, when one does not answer, or when there is no
+    /// Per partition, at the highest offset that all who serve it know. Exit code 1 when they differ, when one does not answer, or when there is no
     /// offset to compare at.
     #[command(after_help = "Example:\n  rtf registry digest -c rtf.toml")]
     Digest(Target),
@@ -89,7 +89,7 @@ pub enum RegistryCommand {
     },
     /// Say in the log that nobody reads a foreign topic any more, so that its ids are forgotten in time
     ///
-    /// One replica does it for all. Only for a topic that was deleted or given up: ids of one that is still read may be forgotten before its
+    /// One replica of each part of the log does it for all. Only for a topic that was deleted or given up: ids of one that is still read may be forgotten before its
     /// dispatcher has come past them.
     #[command(
         after_help = "Example: the id is what `rtf registry status` shows under AWAITED TOPIC\n  \

@@ -1,6 +1,7 @@
 //! `rtf registry digest`: whether the replicas decided alike.
 
 use super::answers::exit_code;
+use super::parts;
 use super::replica::{Replica, within};
 use super::table::{Align, Table};
 use rtf_proto::{Offset, PartitionId, pb};
@@ -17,22 +18,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// What a replica knows of each partition: offset and digest.
 type Known = BTreeMap<PartitionId, BTreeMap<Offset, u64>>;
 
-/// Of a partition that a replica does not have.
-static NOTHING: BTreeMap<Offset, u64> = BTreeMap::new();
-
 /// A partition at the highest offset all replicas know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Compared {
     partition: PartitionId,
     /// None when there is no such offset.
     at: Option<Offset>,
-    /// In the order of the replicas; empty without an offset.
-    digests: Vec<u64>,
+    /// Which replica has which; empty without an offset.
+    digests: Vec<(usize, u64)>,
 }
 
 impl Compared {
     fn agrees(&self) -> bool {
-        self.at.is_some() && self.digests.iter().all(|digest| *digest == self.digests[0])
+        self.at.is_some()
+            && self
+                .digests
+                .iter()
+                .all(|(_, digest)| *digest == self.digests[0].1)
     }
 
     fn verdict(&self) -> &'static str {
@@ -47,10 +49,13 @@ impl Compared {
 /// Prints the comparison; 1 unless all replicas answer and agree.
 pub async fn run(replicas: &[Replica], json: bool) -> ExitCode {
     let deadline = Instant::now() + COMMON_WITHIN;
+    let directory = parts::directory(replicas).await;
     loop {
         let known = futures::future::join_all(replicas.iter().map(ask)).await;
-        let answered: Vec<&Known> = known.iter().flatten().collect();
-        let compared = compare(&answered);
+        let answered: Vec<(usize, &Known)> = (known.iter().enumerate())
+            .filter_map(|(at, known)| Some((at, known.as_ref().ok()?)))
+            .collect();
+        let compared = compare(&answered, |at, partition| directory.serves(at, partition));
         let is_final = compared.iter().all(|compared| compared.at.is_some())
             || compared.iter().any(|c| c.at.is_some() && !c.agrees())
             || answered.len() < known.len();
@@ -72,26 +77,39 @@ async fn ask(replica: &Replica) -> Result<Known, String> {
     Ok(answer.partitions.into_iter().map(marks).collect())
 }
 
-fn compare(known: &[&Known]) -> Vec<Compared> {
-    let partitions: BTreeSet<PartitionId> = known
-        .iter()
-        .flat_map(|known| known.keys())
+/// Each partition among those who serve it.
+fn compare(
+    known: &[(usize, &Known)],
+    serves: impl Fn(usize, PartitionId) -> bool,
+) -> Vec<Compared> {
+    let partitions: BTreeSet<PartitionId> = (known.iter())
+        .flat_map(|(_, known)| known.keys())
         .copied()
         .collect();
     let compared = partitions.into_iter().map(|partition| {
-        let marks: Vec<&BTreeMap<Offset, u64>> = (known.iter())
-            .map(|known| known.get(&partition).unwrap_or(&NOTHING))
+        let of = |(at, known): &(usize, &'_ Known)| {
+            let marks = known.get(&partition);
+            // One that serves it and has not heard of it yet has nothing to compare.
+            marks
+                .cloned()
+                .or_else(|| serves(*at, partition).then(BTreeMap::new))
+        };
+        let marks: Vec<(usize, BTreeMap<Offset, u64>)> = (known.iter())
+            .filter_map(|known| Some((known.0, of(known)?)))
             .collect();
-        let at = marks.first().and_then(|first| {
+        let at = marks.first().and_then(|(_, first)| {
             let mut offsets = first.keys().rev();
-            offsets.find(|offset| marks.iter().all(|marks| marks.contains_key(offset)))
+            offsets.find(|offset| marks.iter().all(|(_, marks)| marks.contains_key(offset)))
         });
+        let digest = |at: Offset| {
+            marks
+                .iter()
+                .map(move |(replica, marks)| (*replica, marks[&at]))
+        };
         Compared {
             partition,
             at: at.copied(),
-            digests: at.map_or(Vec::new(), |at| {
-                marks.iter().map(|marks| marks[at]).collect()
-            }),
+            digests: at.map_or(Vec::new(), |at| digest(*at).collect()),
         }
     });
     compared.collect()
@@ -107,30 +125,26 @@ fn report(
         .filter_map(|(replica, known)| Some((replica.url.as_str(), known.as_ref().err()?.as_str())))
         .collect();
     let agree = silent.is_empty() && compared.iter().all(Compared::agrees);
-    let answering: Vec<&str> = (replicas.iter().zip(known))
-        .filter(|(_, known)| known.is_ok())
-        .map(|(replica, _)| replica.url.as_str())
-        .collect();
     if json {
-        println!("{}", as_json(&answering, &silent, compared, agree));
+        println!("{}", as_json(replicas, &silent, compared, agree));
     } else {
-        print(&answering, &silent, compared, agree);
+        print(replicas, &silent, compared, agree);
     }
     exit_code(agree)
 }
 
-fn print(answering: &[&str], silent: &[(&str, &str)], compared: &[Compared], agree: bool) {
+fn print(replicas: &[Replica], silent: &[(&str, &str)], compared: &[Compared], agree: bool) {
     for (url, words) in silent {
         println!("{url}  {words}");
     }
     print!("{}", table(compared));
     for different in compared.iter().filter(|c| c.at.is_some() && !c.agrees()) {
         println!("partition {}:", different.partition);
-        for (url, digest) in answering.iter().zip(&different.digests) {
-            println!("  {url}  {digest:016x}");
+        for (at, digest) in &different.digests {
+            println!("  {}  {digest:016x}", replicas[*at].url);
         }
     }
-    match (agree, answering) {
+    match (agree, replicas) {
         (true, [_]) => println!("one replica, so there is nothing to compare"),
         (true, all) => println!("all {} replicas decided alike", all.len()),
         (false, _) => println!("the replicas are not shown to have decided alike"),
@@ -147,7 +161,7 @@ fn table(compared: &[Compared]) -> Table {
     ]);
     for compared in compared {
         let digest = match compared.digests.first() {
-            Some(digest) if compared.agrees() => format!("{digest:016x}"),
+            Some((_, digest)) if compared.agrees() => format!("{digest:016x}"),
             _ => String::new(),
         };
         table.row(vec![
@@ -161,18 +175,14 @@ fn table(compared: &[Compared]) -> Table {
 }
 
 fn as_json(
-    answering: &[&str],
+    replicas: &[Replica],
     silent: &[(&str, &str)],
     compared: &[Compared],
     agree: bool,
 ) -> Value {
     let one = |compared: &Compared| {
-        let digests = compared
-            .digests
-            .iter()
-            .map(|digest| format!("{digest:016x}"));
-        let digests: serde_json::Map<_, Value> = (answering.iter().zip(digests))
-            .map(|(url, digest)| ((*url).to_owned(), digest.into()))
+        let digests: serde_json::Map<_, Value> = (compared.digests.iter())
+            .map(|(at, digest)| (replicas[*at].url.clone(), format!("{digest:016x}").into()))
             .collect();
         json!({ "partition": compared.partition, "offset": compared.at, "equal": compared.agrees(), "digests": digests })
     };
@@ -197,7 +207,7 @@ mod tests {
             known(&[(1024, 1), (2048, 2), (3072, 3)]),
             known(&[(1024, 9), (2048, 2), (2500, 8)]),
         );
-        let compared = compare(&[&one, &two]);
+        let compared = compare(&[(0, &one), (1, &two)], |_, _| true);
         assert_eq!(compared[0].at, Some(2048));
         assert!(compared[0].agrees());
         assert_eq!(compared[0].verdict(), "equal");
@@ -206,12 +216,25 @@ mod tests {
     #[test]
     fn a_difference_is_one_and_nothing_in_common_is_no_agreement() {
         let (one, two) = (known(&[(1024, 1)]), known(&[(1024, 2)]));
-        let different = &compare(&[&one, &two])[0];
+        let different = &compare(&[(0, &one), (1, &two)], |_, _| true)[0];
         assert_eq!(different.verdict(), "DIFFERENT");
         for apart in [known(&[(5, 1)]), Known::new()] {
-            let compared = &compare(&[&one, &apart])[0];
+            let compared = &compare(&[(0, &one), (1, &apart)], |_, _| true)[0];
             assert_eq!((compared.at, compared.agrees()), (None, false));
         }
-        assert!(compare(&[&one])[0].agrees());
+        assert!(compare(&[(0, &one)], |_, _| true)[0].agrees());
+    }
+
+    #[test]
+    fn each_partition_is_compared_among_those_who_serve_it() {
+        let (one, two) = (
+            known(&[(5, 1)]),
+            Known::from([(1, BTreeMap::from([(7, 2)]))]),
+        );
+        let own = |at, partition| at == partition as usize;
+        let compared = compare(&[(0, &one), (1, &two)], own);
+        let at: Vec<_> = compared.iter().map(|c| (c.at, c.digests.clone())).collect();
+        assert_eq!(at, [(Some(5), vec![(0, 1)]), (Some(7), vec![(1, 2)])]);
+        assert!(compared.iter().all(Compared::agrees));
     }
 }

@@ -2,15 +2,30 @@
 
 use super::answers::{self, Answer};
 use super::human;
+use super::parts;
 use super::replica::{ANSWER_WITHIN, Replica, within};
 use rtf_proto::{Resolved, pb};
 use serde_json::json;
 use std::process::ExitCode;
 
-/// A line per replica; 1 unless all of them know it.
+/// A line per replica that serves the id's partition; 1 unless all of them know it.
 pub async fn run(replicas: &[Replica], id: &str, json: bool) -> ExitCode {
-    let asked = replicas.iter().map(|replica| ask(replica, id));
-    answers::print(&futures::future::join_all(asked).await, json)
+    let directory = parts::directory(replicas).await;
+    let partition = directory.partition_of(id.as_bytes());
+    let elsewhere = |at| !directory.roots_of(at).is_empty() && !directory.serves(at, partition);
+    let asked: Vec<_> = (replicas.iter().enumerate())
+        .filter(|(at, _)| !elsewhere(*at))
+        .map(|(_, replica)| ask(replica, id))
+        .collect();
+    let answers = futures::future::join_all(asked).await;
+    let code = answers::print(&answers, json);
+    match directory.who(partition) {
+        Ok(_) => code,
+        Err(error) => {
+            eprintln!("rtf: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn ask(replica: &Replica, id: &str) -> Answer {

@@ -28,12 +28,8 @@ pub struct Replica {
 /// # Errors
 /// An address that is none.
 pub fn replicas(config: &Config, endpoints: &[String]) -> anyhow::Result<Vec<Replica>> {
-    let configured = || match config.cluster.registries.as_slice() {
-        [] => vec![format!("http://{}", config.registry.listen)],
-        listed => listed.to_vec(),
-    };
     let urls = match endpoints {
-        [] => configured(),
+        [] => config.registries(),
         asked => asked.to_vec(),
     };
     let token = Token::new(&config.admin.token);

@@ -2,11 +2,15 @@
 
 use super::answers::exit_code;
 use super::human;
+use super::parts;
 use super::replica::{Replica, within};
 use super::table::{Align, Table};
-use rtf_proto::{Offset, RegistryBucket, RegistryPartition, RegistryStatus, SourceId, pb};
+use rtf_proto::client::ranges;
+use rtf_proto::{
+    Offset, PartitionId, RegistryBucket, RegistryPartition, RegistryStatus, SourceId, pb,
+};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,15 +55,14 @@ pub async fn run(replicas: &[Replica], json: bool) -> ExitCode {
 }
 
 async fn ask(replica: &Replica) -> Result<Seen, String> {
-    let (mut admin, mut registry) = (replica.admin(), replica.registry());
+    let mut admin = replica.admin();
     let (admin, status) = tokio::join!(
         within(ANSWER_WITHIN, admin.status(pb::StatusRequest {})),
-        within(ANSWER_WITHIN, registry.status(pb::RegistryStatusRequest {})),
+        parts::status(replica),
     );
-    let status: RegistryStatus = status?.try_into().map_err(|bad| format!("{bad}"))?;
     Ok(Seen {
         admin: admin?,
-        status,
+        status: status?,
     })
 }
 
@@ -72,8 +75,9 @@ fn shown(url: &str, seen: &Result<Seen, String>) -> String {
     let ids: u64 = status.served.iter().map(|partition| partition.ids).sum();
     let uptime = i64::try_from(seen.admin.uptime_ms).unwrap_or(i64::MAX);
     let mut text = format!(
-        "{url}  {}\n  {} ids, {} on disk, up {}, version {}, log {}, incarnation {:016x}\n\n{}\n{}",
+        "{url}  {}\n  serves {}\n  {} ids, {} on disk, up {}, version {}, log {}, incarnation {:016x}\n\n{}\n{}",
         seen.state(),
+        extent(status),
         human::count(ids),
         human::bytes(status.disk_bytes),
         human::span(uptime),
@@ -90,10 +94,26 @@ fn shown(url: &str, seen: &Result<Seen, String>) -> String {
     text
 }
 
+/// What it serves of the log.
+fn extent(status: &RegistryStatus) -> String {
+    let served: BTreeSet<PartitionId> = status.served.iter().map(|p| p.partition).collect();
+    let partitions = status.partitions;
+    let mut text = if served.len() == partitions as usize {
+        format!("all {partitions} partitions of the log")
+    } else {
+        format!("{} of the log's {partitions} partitions", ranges(&served))
+    };
+    if status.roots < partitions {
+        text += &format!(", which began with {}", status.roots);
+    }
+    text
+}
+
 fn partitions(served: &[RegistryPartition]) -> Table {
     use Align::{Left, Right};
     let mut table = Table::new(&[
         ("PARTITION", Right),
+        ("COUNT", Right),
         ("APPLIED", Right),
         ("END", Right),
         ("LAG", Right),
@@ -110,6 +130,10 @@ fn partitions(served: &[RegistryPartition]) -> Table {
         };
         table.row(vec![
             partition.partition.to_string(),
+            match partition.count {
+                0 => "unborn".into(),
+                count => count.to_string(),
+            },
             human::count(partition.applied),
             human::count(partition.end),
             human::count(partition.end - partition.applied),
@@ -228,7 +252,7 @@ fn as_json(url: &str, seen: &Result<Seen, String>) -> Value {
         "endpoint": url, "ok": seen.is_well(), "ready": seen.admin.ready && status.ready, "reason": seen.admin.reason,
         "paused": status.paused, "version": seen.admin.version, "uptime_ms": seen.admin.uptime_ms,
         "log": status.log.to_string(), "incarnation": format!("{:016x}", status.incarnation),
-        "disk_bytes": status.disk_bytes,
+        "disk_bytes": status.disk_bytes, "log_began_with": status.roots, "log_partitions": status.partitions,
         "partitions": status.served.iter().map(partition_json).collect::<Vec<_>>(),
     })
 }
@@ -238,7 +262,7 @@ fn partition_json(partition: &RegistryPartition) -> Value {
     let source = |((topic, partition), offset): &(SourceId, Offset)| json!({ "topic_id": topic.to_string(), "partition": partition, "offset": offset });
     let (below, digest) = partition.digest;
     json!({
-        "partition": partition.partition, "applied": partition.applied, "end": partition.end,
+        "partition": partition.partition, "count": partition.count, "applied": partition.applied, "end": partition.end,
         "lag": partition.end - partition.applied, "ids": partition.ids, "time_ms": partition.time_ms,
         "digest": { "offset": below, "digest": format!("{digest:016x}") },
         "buckets": partition.buckets.iter().map(bucket).collect::<Vec<_>>(),
@@ -285,6 +309,27 @@ mod tests {
             ]
         );
         assert_eq!(stretches(&[]), []);
+    }
+
+    #[test]
+    fn what_it_serves_is_said_in_words() {
+        let served = |partitions: &[PartitionId]| {
+            let partition = |partition: &PartitionId| RegistryPartition {
+                partition: *partition,
+                ..RegistryPartition::default()
+            };
+            partitions.iter().map(partition).collect()
+        };
+        let mut status = RegistryStatus {
+            roots: 2,
+            partitions: 2,
+            served: served(&[0, 1]),
+            ..RegistryStatus::default()
+        };
+        assert_eq!(extent(&status), "all 2 partitions of the log");
+        (status.partitions, status.served) = (4, served(&[1, 3]));
+        let words = "1,3 of the log's 4 partitions, which began with 2";
+        assert_eq!(extent(&status), words);
     }
 
     #[test]
