@@ -7,12 +7,13 @@
 
 use crate::handle::{RegistryHandle, Shared};
 use crate::lineage::Lineage;
-use rtf_kafka::Cluster;
+use rtf_kafka::{Cluster, KafkaError, TopicInfo};
 use rtf_proto::RegistryError;
 use rtf_proto::control::Control;
 use rtf_service::crash;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::task::JoinError;
 
 /// More than Kafka and memory bear well; a slip of a finger should not get there.
 const MOST: u32 = 4096;
@@ -100,6 +101,21 @@ fn check(lineage: &Lineage, partitions: u32) -> Result<(), RegistryError> {
     }
 }
 
+/// The embedded broker's topics cannot grow: what is not there already never will be.
+fn check_room(
+    topic: Result<Result<Option<TopicInfo>, KafkaError>, JoinError>,
+    partitions: u32,
+) -> Result<(), RegistryError> {
+    match topic {
+        Ok(Ok(Some(topic))) if topic.partitions >= partitions => Ok(()),
+        Ok(Ok(_)) => Err(RegistryError::Refused(
+            "the embedded broker cannot give a topic more partitions: use a Kafka for that".into(),
+        )),
+        Ok(Err(error)) => Err(RegistryError::Unavailable(error.to_string())),
+        Err(error) => Err(RegistryError::Unavailable(error.to_string())),
+    }
+}
+
 impl RegistryHandle {
     /// Gives the log so many partitions, a multiple of what it has, and waits until that is so. Answers how many there were. With as many as there are already it
     /// finishes a split that was begun, and else does nothing.
@@ -111,7 +127,7 @@ impl RegistryHandle {
             let words = "it has not applied the log yet".into();
             return Err(RegistryError::Unavailable(words));
         }
-        let before = self.check_split(partitions)?;
+        let before = self.check_split(partitions).await?;
         self.wish(partitions).await?;
         let deadline = Instant::now() + DONE_WITHIN;
         while !is_done(&self.0, partitions) {
@@ -129,9 +145,17 @@ impl RegistryHandle {
     ///
     /// # Errors
     /// The number does not fit, or another one is under way.
-    pub fn check_split(&self, partitions: u32) -> Result<u32, RegistryError> {
+    pub async fn check_split(&self, partitions: u32) -> Result<u32, RegistryError> {
         let lineage = self.0.lineage();
         check(&lineage, partitions)?;
+        if self.0.settings.embedded {
+            let shared = self.0.clone();
+            let room = tokio::task::spawn_blocking(move || {
+                let cluster = Cluster::connect(&shared.settings)?;
+                cluster.topic(&shared.topic)
+            });
+            check_room(room.await, partitions)?;
+        }
         Ok(lineage.count())
     }
 

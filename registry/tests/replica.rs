@@ -360,6 +360,8 @@ async fn a_split_under_load_loses_and_doubles_nothing() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let refused = one.handle.split(7).await.unwrap_err().to_string();
     assert!(refused.contains("6 or 9 would be"), "{refused}");
+    let refused = one.handle.split(24).await.unwrap_err().to_string();
+    assert!(refused.contains("embedded broker"), "{refused}");
     let splits = tokio::join!(one.handle.split(6), other.handle.split(6));
     assert!(splits.0.is_ok() && splits.1.is_ok(), "{splits:?}");
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -209,7 +209,8 @@ impl Admin for AdminService {
             dry_run,
         } = *request.get_ref();
         if dry_run {
-            let before = self.registry("Split")?.handle().check_split(partitions)?;
+            let registry = self.registry("Split")?;
+            let before = registry.handle().check_split(partitions).await?;
             return Ok(Response::new(pb::SplitResponse { before }));
         }
         self.admit(&request, "Split", &format!("to {partitions} partitions"))?;
