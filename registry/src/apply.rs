@@ -128,6 +128,40 @@ pub(crate) mod tests {
 
     const LOG: LogId = TopicId([1; 16]);
 
+    /// A winner that a parent registered has an offset of the parent's log: the same number here is another record.
+    #[test]
+    fn an_offset_is_one_of_its_own_partition() {
+        let place = Place {
+            log: LOG,
+            partitions: 1,
+            partition: 0,
+        };
+        let stamp = Stamp {
+            log: LOG,
+            partitions: 1,
+            incarnation: Incarnation(7),
+            sequence: 0,
+        };
+        let event = Event {
+            id: b"id",
+            outcome: Outcome::Joined,
+            token: Token(1),
+            source: (LOG, 0, 0),
+            later_ts: 0,
+            body: b"",
+        };
+        let winner = Winner {
+            offset: 5,
+            token: None,
+            outcome: Outcome::Malformed,
+        };
+        let ids = |home| Model(HashMap::from([(b"id".to_vec(), winner)]), home);
+        let Ok(again) = apply(&place, &mut ids(0), 5, &stamp, &event);
+        assert_eq!(again, Decision::Won, "the same record, in a second life");
+        let Ok(other) = apply(&place, &mut ids(1), 5, &stamp, &event);
+        assert_eq!(other, Decision::Lost(winner));
+    }
+
     proptest! {
         /// Whatever is appended, by whomever, how often: the first well-placed record of an id wins and stays.
         #[test]
