@@ -38,6 +38,8 @@ const CATCH_UP_BATCHES: usize = 4;
 
 /// Why a paused replica registers nothing.
 pub const PAUSED: &str = "paused by an operator";
+/// Why a replica that no Kafka broker answers serves nothing.
+pub const CUT_OFF: &str = "it is cut off from Kafka: no broker answers";
 
 /// The state the halves of a replica share.
 pub struct Shared {
@@ -151,9 +153,7 @@ impl Shared {
     /// An error while Kafka does not answer: what this replica knows grows old, and others may know more.
     fn is_connected(&self) -> Result<(), RegistryError> {
         if *self.cut_off.borrow() {
-            return Err(RegistryError::Unavailable(
-                "it is cut off from Kafka".into(),
-            ));
+            return Err(RegistryError::Unavailable(CUT_OFF.into()));
         }
         Ok(())
     }
@@ -252,6 +252,11 @@ pub struct RegistryHandle(pub(crate) Arc<Shared>);
 type Found = Option<(PartitionId, Winner)>;
 
 impl RegistryHandle {
+    /// Tells when no Kafka broker answers any more, and when one does again.
+    pub fn watch_cut_off(&self) -> watch::Receiver<bool> {
+        self.0.cut_off.subscribe()
+    }
+
     fn is_serving(&self) -> Result<(), RegistryError> {
         if self.0.stopping.load(Ordering::Relaxed) {
             return Err(RegistryError::Unavailable("it is stopping".into()));

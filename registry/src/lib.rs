@@ -50,7 +50,7 @@ mod writer;
 
 pub use age::{Age, BucketId};
 pub use error::RegistryFailure;
-pub use handle::{PAUSED, RegistryHandle};
+pub use handle::{CUT_OFF, PAUSED, RegistryHandle};
 pub use lanes::Serves;
 pub use operator::{Collected, PartitionDigest, Standing};
 pub use rebuild::{Extent, Rebuild, accept_loss};

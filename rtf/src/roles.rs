@@ -300,7 +300,9 @@ impl Composer {
         let ready = control.clone();
         let (failing, shutdown) = (component.clone(), self.supervisor.shutdown());
         self.supervisor.spawn("registry", async move {
-            let ended = replica.run(move || ready.tell(), shutdown).await;
+            let following = shutdown.clone();
+            let follow = move || drop(tokio::spawn(ready.follow(following)));
+            let ended = replica.run(follow, shutdown).await;
             ended.inspect_err(|failure| failing.failed(failure.to_string()))
         });
         let routes = Routes::new(rtf_registry::service(port.clone()));

@@ -8,7 +8,7 @@ use rtf_proto::{RegistryPartition, naming};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Tally};
 use rtf_testing::{
     Checker, Instance, KafkaCluster, Load, Pipeline, PipelineOptions, Progress, Redis,
-    RedisOptions, Role, TopicState, Way, create_topics, pause, replica_status, wait_until,
+    RedisOptions, Role, TopicState, Way, create_topics, http, pause, replica_status, wait_until,
 };
 
 const PAIRS: u64 = 32_000;
@@ -27,6 +27,8 @@ const FROZEN: Duration = Duration::from_secs(12);
 const LEADER_FROZEN: Duration = Duration::from_secs(8);
 /// One way; then as long the other.
 const CUT_OFF: Duration = Duration::from_secs(4);
+/// A replica gives Kafka eight seconds to answer, and asks every few.
+const CUT_OFF_SAID_WITHIN: Duration = Duration::from_secs(25);
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const MOVES_WITHIN: Duration = Duration::from_secs(60);
@@ -193,11 +195,21 @@ impl Stage {
     fn registry_cut_off(&mut self, load: &Load) -> Result<()> {
         for way in [Way::Answers, Way::Requests] {
             self.kafka.hold(way);
+            self.says_that_it_is_cut_off()?;
             pause(CUT_OFF);
             self.say(&format!("{CUT}: {way:?} were held back"));
         }
         self.kafka.release();
         self.moves(&format!("{CUT} is connected again"), load)
+    }
+
+    fn says_that_it_is_cut_off(&self) -> Result<()> {
+        let url = format!("{}/readyz", self.pipeline.health(CUT));
+        wait_until("it says that it is cut off", CUT_OFF_SAID_WITHIN, || {
+            let ready = http::get(&url).ok()?;
+            let is_said = ready.status() == 503 && ready.body().contains("cut off from Kafka");
+            is_said.then_some(())
+        })
     }
 
     /// A leader that neither answers nor hangs up.

@@ -1,9 +1,10 @@
 //! A registry in this process, as an operator handles it: what it is told, and that its readiness says so.
 
-use rtf_registry::{PAUSED, RegistryHandle};
+use rtf_registry::{CUT_OFF, PAUSED, RegistryHandle};
 use rtf_service::Component;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// A registry with its readiness.
 pub struct RegistryControl {
@@ -28,13 +29,27 @@ impl RegistryControl {
         &self.handle
     }
 
-    /// Sets the readiness to what it is now. To be called whenever the registry became ready.
+    /// Keeps the readiness at what it is, from when the registry has become ready until `shutdown`.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut cut_off = self.handle.watch_cut_off();
+        loop {
+            self.tell();
+            tokio::select! {
+                changed = cut_off.changed() => if changed.is_err() { return },
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Sets the readiness to what it is now. To be called whenever that may have changed.
     pub fn tell(&self) {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.handle.is_ready() {
             return;
         }
-        if self.handle.is_paused() {
+        if *self.handle.watch_cut_off().borrow() {
+            self.component.not_ready(CUT_OFF);
+        } else if self.handle.is_paused() {
             self.component.not_ready(PAUSED);
         } else {
             self.component.ready();
