@@ -160,12 +160,7 @@ fn send(sender: &Sender, topics: &Topics, rate: u32, count: u64, sent: &Sent) ->
                 .map_err(|_| anyhow::anyhow!("poisoned"))?
                 .insert(id, Instant::now());
         }
-        sender.send(
-            topics.of(&event),
-            None,
-            event.key.as_deref(),
-            Some(&event.value),
-        )?;
+        topics.send(sender, &event)?;
     }
     Ok(())
 }

@@ -30,12 +30,14 @@ impl Topics {
         }
     }
 
-    /// Which of them an event belongs to.
-    pub fn of(&self, event: &Event) -> &str {
-        match event.side {
+    /// Sends an event to the one it belongs to.
+    pub fn send(&self, sender: &Sender, event: &Event) -> Result<()> {
+        let topic = match event.side {
             Side::Foreign => &self.foreign,
             Side::Primary => &self.primary,
-        }
+        };
+        let (key, value) = (event.key.as_deref(), event.value.as_slice());
+        Ok(sender.send(topic, None, key, Some(value))?)
     }
 }
 
@@ -87,12 +89,7 @@ impl Stage {
     fn send(&self, clicks: Clicks, topics: &Topics) -> Result<()> {
         let sender = Sender::open(&self.settings())?;
         for event in clicks.events() {
-            sender.send(
-                topics.of(&event),
-                None,
-                event.key.as_deref(),
-                Some(&event.value),
-            )?;
+            topics.send(&sender, &event)?;
         }
         Ok(sender.flush(FLUSH_WITHIN)?)
     }

@@ -1,6 +1,7 @@
 //! A sum over all winners of a partition, so that replicas can tell whether they agree. Pure.
 
 use crate::apply::Winner;
+use crate::fnv::fnv1a;
 use rtf_proto::Offset;
 use std::collections::VecDeque;
 
@@ -88,13 +89,9 @@ impl Digest {
 
 /// FNV-1a over id, offset and outcome, finished so that single bits spread: fixed for ever, as replicas of different builds compare it.
 fn hash(id: &[u8], winner: &Winner) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
     let offset = winner.offset.to_le_bytes();
     let outcome = winner.outcome.code().to_le_bytes();
-    let bytes = id.iter().chain(&offset).chain(&outcome);
-    let sum = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
-    });
+    let sum = fnv1a(id.iter().chain(&offset).chain(&outcome));
     (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 

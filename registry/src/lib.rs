@@ -26,6 +26,7 @@ mod catch_up;
 mod database;
 mod digest;
 mod error;
+mod fnv;
 mod handle;
 mod keeper;
 mod lanes;

@@ -84,12 +84,13 @@ impl Rebuild {
         })?;
         let mut moves = Vec::new();
         let view = data.join("view");
+        let aside = |path: PathBuf| (path.clone(), store::free_beside(&path, "aside"));
         if view.exists() {
-            moves.push((view.clone(), aside(&view)));
+            moves.push(aside(view));
         }
         let name = data.join("log");
         if is_of_another(&name, topic, log).map_err(failed)? {
-            moves.push((name.clone(), aside(&name)));
+            moves.push(aside(name));
         }
         Ok(Self {
             moves,
@@ -128,14 +129,6 @@ fn is_of_another(name: &Path, topic: &str, log: Option<LogId>) -> io::Result<boo
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// A free name beside a path.
-fn aside(path: &Path) -> PathBuf {
-    (0..)
-        .map(|n| path.with_extension(format!("aside-{n}")))
-        .find(|path| !path.exists())
-        .expect("there are more numbers than files")
 }
 
 /// Appends an empty checkpoint to each partition that lost its beginning: whatever was resolved there counts as never resolved, and replicas

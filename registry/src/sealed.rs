@@ -10,6 +10,7 @@
 //! Why plain files: docs/adr/0007.
 
 use crate::block::DamagedBlock;
+use crate::fnv::fnv1a;
 use crate::store::StoreError;
 use bytes::{Buf, BufMut};
 use rtf_proto::{Offset, Outcome, PartitionId};
@@ -42,9 +43,7 @@ pub struct SealedEntry {
 
 /// The hash that filters and order go by: FNV-1a, finished as in MurmurHash3. It lies on disk, so it is fixed for ever.
 pub fn hash_of(id: &[u8]) -> u64 {
-    let mut hash = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hash = fnv1a(id);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)

@@ -567,15 +567,20 @@ fn name(data: &Path, ours: &str) -> io::Result<Option<String>> {
     }
 }
 
+/// A name beside a path that nothing has yet.
+pub fn free_beside(path: &Path, word: &str) -> PathBuf {
+    (0..)
+        .map(|n| path.with_extension(format!("{word}-{n}")))
+        .find(|path| !path.exists())
+        .expect("there are more numbers than files")
+}
+
 fn set_aside(view: &Path, words: &str) -> Result<(), RegistryFailure> {
     let failed = |e: std::io::Error| RegistryFailure::Data {
         path: view.into(),
         words: e.to_string(),
     };
-    let aside = (0..)
-        .map(|n| view.with_extension(format!("broken-{n}")))
-        .find(|path| !path.exists())
-        .expect("there are more numbers than directories");
+    let aside = free_beside(view, "broken");
     tracing::warn!(
         broken = %view.display(), kept_as = %aside.display(), reason = words,
         "the registry's database is not usable; it is set aside and rebuilt from the join log"
