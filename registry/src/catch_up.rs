@@ -2,6 +2,7 @@
 //!
 //! Which records of the log were accepted need not be decided again: the partition remembers which were not.
 
+use crate::database::guarded;
 use crate::handle::Shared;
 use crate::lanes::Lane;
 use crate::recent::{BATCH_BYTES, BATCH_RECORDS};
@@ -136,8 +137,9 @@ fn accepted(
         Err(error) => return Err(broken(&error)),
     };
     let remembered = lane.remembered.read();
-    let is_accepted = remembered.is_accepted(record.offset(), event.id);
-    Ok(is_accepted.map_err(|e| broken(&e))?.then(|| Accepted {
+    let is_accepted = guarded(|| remembered.is_accepted(record.offset(), event.id));
+    let is_accepted = is_accepted.map_err(|error| shared.unanswered(error))?;
+    Ok(is_accepted.then(|| Accepted {
         offset: record.offset(),
         log_ts: record.timestamp_ms(),
         later_ts: event.later_ts,

@@ -1,5 +1,7 @@
 //! Opening and syncing a sled database, with what has to be known about it (RULE 18).
 
+use crate::store::StoreError;
+use rtf_service::thread::words;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -36,6 +38,16 @@ fn open_once(config: &sled::Config) -> Result<sled::Db, String> {
         Ok(opened) => opened.map_err(|error| error.to_string()),
         Err(_) => Err("sled panicked while opening it".into()),
     }
+}
+
+/// A panic of sled's while it reads damaged pages, as an error.
+///
+/// # Errors
+/// Its own, or the panic.
+pub fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // What is read is shared behind locks that do not poison, and reading changes nothing.
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(words(panic.as_ref()))))
 }
 
 /// Puts what was written onto the disk itself: sled's `flush` alone is no fsync on Linux (its issues 1351, 1452).

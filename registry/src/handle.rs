@@ -2,13 +2,14 @@
 
 use crate::apply::Winner;
 use crate::catch_up;
+use crate::database;
 use crate::error::RegistryFailure;
 use crate::lanes::{Lane, Lanes};
 use crate::lineage::{Birth, Lineage};
 use crate::operator::Collected;
 use crate::pending::{Batch, Slot};
 use crate::recent::Read;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 use crate::writer::Writer;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
@@ -62,6 +63,8 @@ pub struct Shared {
     ready: watch::Sender<bool>,
     /// Kafka does not answer this replica.
     cut_off: watch::Sender<bool>,
+    /// Why the data directory cannot be read any more.
+    failure: watch::Sender<Option<Arc<StoreError>>>,
     stopping: AtomicBool,
     paused: AtomicBool,
     room: Semaphore,
@@ -91,6 +94,7 @@ impl Shared {
             collecting: Mutex::default(),
             ready: watch::Sender::new(false),
             cut_off: watch::Sender::new(false),
+            failure: watch::Sender::new(None),
             stopping: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             room: Semaphore::new(MAX_PENDING),
@@ -114,12 +118,32 @@ impl Shared {
         }
     }
 
-    /// The data directory cannot be used.
+    /// The data directory cannot be used. What is damaged is made anew by the next start.
     pub fn data_failed(&self, error: &StoreError) -> RegistryFailure {
+        if error.is_damage() {
+            store::condemn(&self.data, &error.to_string());
+        }
         RegistryFailure::Data {
             path: self.data.clone(),
             words: error.to_string(),
         }
+    }
+
+    /// A question could not be answered from the data directory. A replica whose data is damaged stops.
+    pub fn unanswered(&self, error: StoreError) -> RegistryError {
+        let words = error.to_string();
+        if error.is_damage() {
+            self.failure.send_replace(Some(Arc::new(error)));
+        }
+        RegistryError::Unavailable(words)
+    }
+
+    /// Waits until a question met damaged data.
+    pub async fn failed(&self) -> RegistryFailure {
+        let mut failure = self.failure.subscribe();
+        let error = failure.wait_for(Option::is_some).await;
+        let error = error.ok().and_then(|error| error.clone());
+        self.data_failed(&error.expect("the sender is here"))
     }
 
     /// Every partition's barrier came back: what was in the log at the start is applied.
@@ -281,6 +305,7 @@ impl RegistryHandle {
             };
             hits.into_iter().map(find).collect()
         };
+        let read = move || database::guarded(read);
         let winners = if count <= HITS_INLINE {
             read()
         } else {
@@ -288,7 +313,7 @@ impl RegistryHandle {
                 .await
                 .map_err(|e| RegistryError::Unavailable(e.to_string()))?
         };
-        for (i, winner) in winners.map_err(|e| RegistryError::Unavailable(e.to_string()))? {
+        for (i, winner) in winners.map_err(|error| self.0.unanswered(error))? {
             found[i] = winner;
         }
         Ok(found)

@@ -95,7 +95,7 @@ impl Keeper {
             self.sync();
             self.look_at_all(stop)?;
             self.verify()?;
-            self.seal(stop);
+            self.seal(stop)?;
             self.measure();
             split::advance(&self.shared, &self.cluster);
             let next = Instant::now() + EVERY;
@@ -142,22 +142,24 @@ impl Keeper {
     }
 
     /// Rewrites the buckets that no partition writes to any more, nor may write to again after a crash.
-    fn seal(&self, stop: &CancellationToken) {
+    fn seal(&self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         let lanes = self.shared.lanes.all().into_iter();
         let settled = lanes.map(|lane| lane.remembered.read().settled_in()).min();
         for id in settled.map_or(Vec::new(), |id| self.store.open_before(id)) {
             let begun = Instant::now();
             match self.seal_one(id, stop) {
-                Ok(None) => return,
+                Ok(None) => return Ok(()),
                 Ok(Some(bytes)) => {
                     tracing::info!(bucket = id, bytes, took = ?begun.elapsed(), "a bucket is sealed");
                 }
+                Err(error) if error.is_damage() => return Err(self.shared.data_failed(&error)),
                 Err(error) => {
                     tracing::warn!(%error, bucket = id, "a bucket could not be sealed; it stays as it is");
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     /// Its bytes on disk; `None` when stopped before it was done.

@@ -47,6 +47,7 @@ mod service;
 mod split;
 mod store;
 mod tailer;
+mod view;
 mod writer;
 
 pub use age::{Age, BucketId};

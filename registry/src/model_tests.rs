@@ -2,16 +2,25 @@
 //! read, killed wherever, sealed, rebuilt: each replica has the winners of a plain map, and all are equal byte for byte.
 
 use super::*;
-use crate::lanes::Lanes;
-use crate::remembered::Shelf;
+use crate::database::guarded;
+use crate::store;
+use crate::store::StoreError;
+use crate::view::View;
 use crate::writer::Writer;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rtf_kafka::{AppenderOptions, Settings as KafkaSettings};
 use rtf_proto::control::Settings;
 use rtf_proto::partitioner::{children, partition_of};
 use rtf_proto::record::{Body, encode_barrier, encode_control, encode_event};
 use rtf_proto::{EventId, Incarnation, LogId, Outcome, Registration, Source, Token, TopicId};
 use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const LOG: LogId = TopicId([1; 16]);
@@ -346,34 +355,24 @@ fn write(ops: &[Op]) -> (Log, Model) {
     (log, model)
 }
 
+/// What a partition is: its state's bytes, and the offsets that did not win.
+type Whole = (Vec<u8>, Vec<Offset>);
+
 /// A replica without Kafka.
 struct Replica {
     shared: Arc<Shared>,
     store: Arc<Store>,
     applier: Applier,
     followed: Vec<PartitionId>,
+    /// Positions in the log, where it goes on later.
+    read: HashMap<PartitionId, usize>,
 }
 
 impl Replica {
     fn open(folder: &TempDir) -> Self {
         let store = Store::open(folder.path(), "t", LOG).unwrap();
-        let mut shelf = Shelf::new();
-        let known = store.partitions().unwrap();
-        let mut loaded: Vec<_> = known
-            .into_iter()
-            .map(|p| Remembered::load_sharing(p, &store, &mut shelf).unwrap())
-            .collect();
-        drop(shelf);
-        if loaded.is_empty() {
-            let root = |p| {
-                (
-                    Remembered::fresh(p, Lineage::root(ROOTS), &store).unwrap(),
-                    State::default(),
-                )
-            };
-            loaded.extend((0..ROOTS).map(root));
-        }
-        let lanes = Arc::new(Lanes::new(ROOTS, None));
+        let (view, lanes) = View::open(store, &None, || Ok(ROOTS)).unwrap();
+        let lanes = Arc::new(lanes);
         // Nobody is there: what is written comes from the model.
         let settings = KafkaSettings {
             bootstrap: "127.0.0.1:1".into(),
@@ -397,10 +396,10 @@ impl Replica {
             writer,
             lanes.clone(),
         ));
-        let store = Arc::new(store);
+        let store = Arc::new(view.store);
         let mut applier = Applier::new(shared.clone(), store.clone());
         let mut followed = Vec::new();
-        for (remembered, state) in loaded {
+        for (remembered, state) in view.partitions {
             let partition = remembered.partition();
             let lane = lanes.add(partition, remembered, state.next);
             applier.resume(lane, &state, None, None);
@@ -411,22 +410,23 @@ impl Replica {
             store,
             applier,
             followed,
+            read: HashMap::new(),
         }
     }
 
     /// The next record of a partition, if there is one.
-    fn step(&mut self, log: &Log, read: &mut HashMap<PartitionId, usize>, which: usize) -> bool {
+    fn step(&mut self, log: &Log, which: usize) -> Result<bool, RegistryFailure> {
         self.followed.extend(self.applier.take_begun());
         let written = |p: &PartitionId| log.0.get(p).map_or(0, Vec::len);
         let behind: Vec<_> = self
             .followed
             .iter()
-            .filter(|p| read.get(p).copied().unwrap_or(0) < written(p))
+            .filter(|p| self.read.get(p).copied().unwrap_or(0) < written(p))
             .collect();
         let Some(partition) = behind.get(which % behind.len().max(1)).map(|p| **p) else {
-            return false;
+            return Ok(false);
         };
-        let position = read.entry(partition).or_default();
+        let position = self.read.entry(partition).or_default();
         let record = &log.0[&partition][*position];
         let offset = offset_of(*position);
         *position += 1;
@@ -439,13 +439,19 @@ impl Replica {
             key,
             value,
         };
-        self.applier.apply(&record).unwrap();
-        true
+        self.applier.apply(&record)?;
+        Ok(true)
+    }
+
+    /// Reads all there is.
+    fn finish(&mut self, log: &Log) -> Result<(), RegistryFailure> {
+        while self.step(log, 0)? {}
+        self.applier.commit()
     }
 
     /// What the keeper does: seals what no partition writes to any more.
-    fn seal(&self) {
-        self.store.sync().unwrap();
+    fn seal(&self) -> Result<(), StoreError> {
+        self.store.sync()?;
         let lanes = self.shared.lanes.all();
         let settled = lanes
             .iter()
@@ -453,16 +459,30 @@ impl Replica {
             .min();
         for id in self.store.open_before(settled.unwrap()) {
             let partitions = self.shared.lanes.partitions();
-            let sealed = self.store.seal(id, partitions, || true).unwrap().unwrap();
+            let sealed = self.store.seal(id, partitions, || true)?;
+            let sealed = sealed.expect("it went on");
             for lane in &lanes {
                 lane.remembered.write().seal(id, sealed.clone());
             }
-            self.store.close(id).unwrap();
+            self.store.close(id)?;
         }
+        Ok(())
+    }
+
+    /// All that the model's partitions are, as [`state`](Self::state) has them.
+    fn states(&self, model: &Model) -> Vec<(PartitionId, Whole)> {
+        let mut partitions: Vec<_> = model.0.iter().collect();
+        partitions.sort_unstable_by_key(|(partition, _)| **partition);
+        let state = |(partition, plain): (&PartitionId, &Plain)| {
+            let next = plain.read.checked_sub(1);
+            let next = next.map_or(0, |last| offset_of(last) + 1);
+            (*partition, self.state(*partition, next))
+        };
+        partitions.into_iter().map(state).collect()
     }
 
     /// Everything that is remembered of a partition, as bytes and winners.
-    fn state(&self, partition: PartitionId, next: Offset) -> (Vec<u8>, Vec<Offset>) {
+    fn state(&self, partition: PartitionId, next: Offset) -> Whole {
         let lane = self.shared.lanes.get(partition).unwrap();
         let remembered = lane.remembered.read();
         let mut bytes = Vec::new();
@@ -504,28 +524,56 @@ fn memory() -> TempDir {
 fn run(log: &Log, fates: &[Fate]) -> (Replica, TempDir) {
     let mut folder = memory();
     let mut replica = Replica::open(&folder);
-    let mut read = HashMap::new();
     for fate in fates {
         match fate {
-            Fate::Read(which) => drop(replica.step(log, &mut read, *which)),
+            Fate::Read(which) => drop(replica.step(log, *which).unwrap()),
             Fate::Commit => replica.applier.commit().unwrap(),
-            Fate::Seal => replica.seal(),
+            Fate::Seal => replica.seal().unwrap(),
             Fate::Kill => {
                 drop(replica);
                 replica = Replica::open(&folder);
-                read.clear();
             }
             Fate::Rebuild => {
                 drop(replica);
                 folder = memory();
                 replica = Replica::open(&folder);
-                read.clear();
             }
         }
     }
-    while replica.step(log, &mut read, 0) {}
-    replica.applier.commit().unwrap();
+    replica.finish(log).unwrap();
     (replica, folder)
+}
+
+impl Replica {
+    /// Whether all of its winners, and what it follows, are the model's.
+    fn check(&self, model: &Model) -> Result<Result<(), TestCaseError>, StoreError> {
+        let check = |partition: PartitionId, plain: &Plain| {
+            let lane = self.shared.lanes.get(partition).unwrap();
+            let remembered = lane.remembered.read();
+            let mut same = remembered.lineage.counts() == plain.counts;
+            for number in 0..IDS {
+                let id = id(number);
+                // What moved to a child is not asked here any more.
+                if partition_of(id.as_bytes(), *plain.counts.last().unwrap()) == partition {
+                    let found = guarded(|| remembered.registered(id.as_bytes()))?;
+                    let found = found.map(|(home, winner)| (home, winner.offset));
+                    same &= found == plain.winners.get(id.as_bytes()).copied();
+                }
+            }
+            Ok::<_, StoreError>(same)
+        };
+        for (partition, plain) in &model.0 {
+            if !check(*partition, plain)? {
+                return Ok(Err(TestCaseError::fail(format!("partition {partition}"))));
+            }
+        }
+        let lanes = self.shared.lanes.all().len();
+        Ok(if lanes == model.0.len() {
+            Ok(())
+        } else {
+            Err(TestCaseError::fail("a partition the log does not speak of"))
+        })
+    }
 }
 
 proptest! {
@@ -537,32 +585,180 @@ proptest! {
     ) {
         let (log, model) = write(&ops);
         let replicas: Vec<_> = fates.iter().map(|fates| run(&log, fates)).collect();
-        for (partition, plain) in &model.0 {
-            let next = plain.read.checked_sub(1).map_or(0, |last| offset_of(last) + 1);
-            let states: Vec<_> = replicas.iter().map(|(replica, _)| replica.state(*partition, next)).collect();
-            prop_assert_eq!(&states[0], &states[1], "partition {}", partition);
-            for (replica, _) in &replicas {
-                let lane = replica.shared.lanes.get(*partition).unwrap();
-                let remembered = lane.remembered.read();
-                prop_assert_eq!(remembered.lineage.counts(), &plain.counts);
-                for number in 0..IDS {
-                    let id = id(number);
-                    // What moved to a child is not asked here any more.
-                    if partition_of(id.as_bytes(), *plain.counts.last().unwrap()) != *partition {
-                        continue;
-                    }
-                    let found = remembered.registered(id.as_bytes()).unwrap();
-                    let found = found.map(|(home, winner)| (home, winner.offset));
-                    prop_assert_eq!(found, plain.winners.get(id.as_bytes()).copied());
-                }
-            }
-        }
+        let states: Vec<_> = replicas.iter().map(|(replica, _)| replica.states(&model)).collect();
+        prop_assert_eq!(&states[0], &states[1]);
         for (replica, _) in &replicas {
-            let lanes = replica.shared.lanes.all();
-            prop_assert_eq!(lanes.len(), model.0.len(), "no partition that the log does not speak of");
+            replica.check(&model).unwrap()?;
         }
     }
 }
 
 /// Each case opens some databases.
 const CASES: u32 = 16;
+
+/// What may befall a file while nobody looks.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Cut,
+    Flip,
+    Zero,
+    Garbage,
+    Delete,
+}
+
+const DAMAGES: [Damage; 5] = [
+    Damage::Cut,
+    Damage::Flip,
+    Damage::Zero,
+    Damage::Garbage,
+    Damage::Delete,
+];
+
+impl Damage {
+    fn befall(self, path: &Path, random: &mut StdRng) {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = random.random_range(0..=bytes.len());
+        match self {
+            Self::Delete => return std::fs::remove_file(path).unwrap(),
+            Self::Cut => bytes.truncate(at),
+            Self::Garbage => bytes.extend(random.random::<[u8; 16]>()),
+            Self::Flip => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << random.random_range(0..8);
+                }
+            }
+            Self::Zero => {
+                let end = (at + random.random_range(1..200)).min(bytes.len());
+                bytes[at..end].fill(0);
+            }
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// All files of a view.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Which sort of file it is: its path without numbers.
+fn sort_of(path: &Path, view: &Path) -> String {
+    let path = path.strip_prefix(view).unwrap().to_string_lossy();
+    let path = path.trim_start_matches("bucket-").replace('\\', "/");
+    let name = path.split('.').next().unwrap_or_default();
+    name.chars()
+        .filter(|c| !c.is_ascii_digit() && *c != '-')
+        .collect()
+}
+
+/// A file of a view, each sort as likely as another.
+fn any_of(view: &Path, random: &mut StdRng) -> PathBuf {
+    let all = files(view);
+    let sorts: BTreeSet<String> = all.iter().map(|path| sort_of(path, view)).collect();
+    let sort = sorts.iter().nth(random.random_range(0..sorts.len()));
+    let mut of_sort = all;
+    of_sort.retain(|path| Some(&sort_of(path, view)) == sort);
+    of_sort.swap_remove(random.random_range(0..of_sort.len()))
+}
+
+/// Copies a view file by file while its replica goes on: what a disk may have that lost some of what was written last.
+fn torn(replica: &mut Replica, log: &Log, folder: &TempDir, random: &mut StdRng) -> TempDir {
+    let copy = memory();
+    for path in files(folder.path()) {
+        let to = copy.path().join(path.strip_prefix(folder.path()).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        // It may be gone by now.
+        let _ = std::fs::copy(&path, to);
+        for _ in 0..random.random_range(0..20) {
+            replica.step(log, random.random_range(0..100)).unwrap();
+        }
+        match random.random_range(0..4) {
+            0 => replica.applier.commit().unwrap(),
+            1 => replica.seal().unwrap(),
+            _ => {}
+        }
+    }
+    copy
+}
+
+/// Opens what is there, reads all of the log, and compares it with the model. What meets damage meanwhile is condemned and opened again, as in a process that ends
+/// and is started. Says whether the view was made anew.
+fn recover(log: &Log, model: &Model, folder: &TempDir) -> (Replica, bool) {
+    let asides = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = asides();
+    for _ in 0..2 {
+        let mut replica = Replica::open(folder);
+        let finished = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            replica.finish(log).map(|()| replica.check(model))
+        }));
+        let words = match finished {
+            Ok(Ok(Ok(same))) => {
+                same.unwrap();
+                return (replica, asides() > before);
+            }
+            Ok(Ok(Err(error))) if error.is_damage() => error.to_string(),
+            Ok(Err(failure @ RegistryFailure::Data { .. })) => failure.to_string(),
+            Ok(Ok(Err(error))) => panic!("no damage: {error}"),
+            Ok(Err(failure)) => panic!("no damage: {failure}"),
+            Err(panic) => rtf_service::thread::words(panic.as_ref()),
+        };
+        drop(replica);
+        store::condemn(folder.path(), &words);
+    }
+    panic!("a view that was made anew is damaged");
+}
+
+/// Whatever is cut off, flipped, overwritten, added or missing in whichever file: the same winners, from what is there or made anew from the log.
+#[test]
+fn damage_changes_no_winner() {
+    let cases = std::env::var("RTF_CASES").map_or(DAMAGE_CASES, |n| n.parse().unwrap());
+    let mut runner = TestRunner::deterministic();
+    let mut random = StdRng::seed_from_u64(4);
+    let mut hit: BTreeMap<String, [u32; 2]> = BTreeMap::new();
+    for _ in 0..cases {
+        let ops = prop::collection::vec(op(), 200..500).new_tree(&mut runner);
+        let (log, model) = write(&ops.unwrap().current());
+        let folder = memory();
+        let mut replica = Replica::open(&folder);
+        for _ in 0..TORN_EACH {
+            let copy = torn(&mut replica, &log, &folder, &mut random);
+            let (_, is_anew) = recover(&log, &model, &copy);
+            hit.entry("torn".into()).or_default()[usize::from(is_anew)] += 1;
+        }
+        drop(replica);
+        let (mut replica, _) = recover(&log, &model, &folder);
+        let undamaged = replica.states(&model);
+        for _ in 0..DAMAGES_EACH {
+            replica.seal().unwrap();
+            drop(replica);
+            let view = folder.path().join("view");
+            let path = any_of(&view, &mut random);
+            let damage = DAMAGES[random.random_range(0..DAMAGES.len())];
+            let sort = sort_of(&path, &view);
+            damage.befall(&path, &mut random);
+            let (recovered, is_anew) = recover(&log, &model, &folder);
+            hit.entry(sort).or_default()[usize::from(is_anew)] += 1;
+            replica = recovered;
+            assert_eq!(replica.states(&model), undamaged, "{damage:?} of {path:?}");
+        }
+    }
+    eprintln!("harmless and made anew, by file: {hit:?}");
+    for sort in ["torn", "/db", "sealed/blocks", "sealed/index", "rejected"] {
+        let [harmless, anew] = hit.get(sort).copied().unwrap_or_default();
+        assert!(harmless + anew > 0, "{sort}: {hit:?}");
+    }
+}
+
+const DAMAGE_CASES: u32 = 6;
+const DAMAGES_EACH: u32 = 12;
+const TORN_EACH: u32 = 4;

@@ -1,6 +1,7 @@
 //! What an operator may ask of a running replica. Decides nothing: whatever changes what is remembered goes through the log.
 
 use crate::age::BucketId;
+use crate::database;
 use crate::handle::RegistryHandle;
 use crate::lanes::Lane;
 use crate::store::StoreError;
@@ -112,7 +113,7 @@ impl RegistryHandle {
     /// The database could not.
     pub async fn standing(&self, id: EventId) -> Result<Option<Standing>, RegistryError> {
         let lane = self.0.lane_of(&id)?;
-        let looked_up = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let standing = lane.remembered.read().standing(id.as_bytes());
             Ok::<_, StoreError>(standing?.map(|(partition, bucket, winner)| Standing {
                 resolved: Resolved {
@@ -122,9 +123,10 @@ impl RegistryHandle {
                 },
                 bucket,
             }))
-        });
+        };
+        let looked_up = tokio::task::spawn_blocking(move || database::guarded(read));
         let standing = looked_up.await.map_err(|e| unavailable(e.to_string()))?;
-        standing.map_err(|e| unavailable(e.to_string()))
+        standing.map_err(|error| self.0.unanswered(error))
     }
 
     /// The newest digests of each partition.

@@ -4,13 +4,13 @@ use crate::error::RegistryFailure;
 use crate::handle::{RegistryHandle, Shared};
 use crate::keeper::Keeper;
 use crate::lanes::{Lanes, Serves};
-use crate::lineage::Lineage;
 use crate::log_topic::{LogTopic, MAX_RECORD_BYTES};
 use crate::pending::Slot;
-use crate::remembered::{Remembered, Shelf};
+use crate::remembered::Remembered;
 use crate::roots;
-use crate::store::{State, Store, StoreError};
+use crate::store::{self, State, Store};
 use crate::tailer::Tailer;
+use crate::view::View;
 use crate::writer::{Again, Writer};
 use rtf_kafka::{AppenderOptions, Cluster, KafkaError, Settings};
 use rtf_proto::{Offset, PartitionId};
@@ -81,15 +81,10 @@ impl Replica {
         };
         let info = topic.ensure(&cluster)?;
         let store = Store::open(&options.data, &options.topic, info.id)?;
-        let (store, mut loaded) = load(store)?;
-        let roots = match loaded.as_slice() {
-            [] => roots::ask(&topic, &info, settings)?,
-            some => roots::of(some),
-        };
-        begin_missing(&mut loaded, roots, &store).map_err(|e| unusable(options, &e))?;
-        check_serves(options, roots)?;
-        let lanes = Arc::new(Lanes::new(roots, options.serves.clone()));
-        let (store, loaded) = growing(options, store, loaded, &lanes)?;
+        let ask = || roots::ask(&topic, &info, settings);
+        let (view, lanes) = View::open(store, &options.serves, ask)?;
+        check_serves(options, lanes.layout().roots())?;
+        let lanes = Arc::new(lanes);
         let (writer, again) = writer(options, settings, info.id, lanes.clone())?;
         let mut shared = Shared::new(
             settings.clone(),
@@ -101,13 +96,13 @@ impl Replica {
         );
         shared.skip.clone_from(&options.skip);
         let shared = Arc::new(shared);
-        let store = Arc::new(store);
+        let store = Arc::new(view.store);
         let follow = |(remembered, state): (Remembered, State)| {
             let partition = remembered.partition();
             let is_followed = lanes.follows(partition);
             is_followed.then(|| (lanes.add(partition, remembered, state.next), state))
         };
-        let followed: Vec<_> = loaded.into_iter().filter_map(follow).collect();
+        let followed: Vec<_> = view.partitions.into_iter().filter_map(follow).collect();
         let tailer = Tailer::open(shared.clone(), store.clone(), followed)?;
         let keeper = Keeper::new(shared.clone(), store, cluster, topic, options.strict);
         tracing::info!(topic = options.topic, log = %info.id, ids = shared.ids(), "the registry is open");
@@ -154,6 +149,11 @@ impl Replica {
         let failed = tokio::select! {
             ended = &mut tail => Some(("tail", ended)),
             ended = &mut keeper => Some(("housekeeping", ended)),
+            failure = shared.failed() => {
+                stop.cancel();
+                again.abort();
+                return Err(failure);
+            }
             () = async { barriers(&shared).await; ready(); shutdown.cancelled().await } => None,
             () = shutdown.cancelled() => None,
         };
@@ -161,6 +161,10 @@ impl Replica {
         again.abort();
         if let Some((thread, ended)) = failed {
             stop.cancel();
+            if let Err(panic) = &ended {
+                // Most probably sled's, over damaged pages; and whatever it was, what is on disk is not to be trusted.
+                store::condemn(&shared.data, &panic.to_string());
+            }
             return joined(thread, ended);
         }
         let flushing = shared.clone();
@@ -170,73 +174,6 @@ impl Replica {
         stop.cancel();
         joined("tail", tail.await)?;
         joined("housekeeping", keeper.await)
-    }
-}
-
-/// Reads what is on disk; what cannot be read is set aside and rebuilt from the log.
-fn load(store: Store) -> Result<(Store, Vec<(Remembered, State)>), RegistryFailure> {
-    match read(&store) {
-        Ok(loaded) => Ok((store, loaded)),
-        Err(error) => Ok((store.rebuild(&error.to_string())?, Vec::new())),
-    }
-}
-
-fn read(store: &Store) -> Result<Vec<(Remembered, State)>, StoreError> {
-    let mut shelf = Shelf::new();
-    let partitions = store.partitions()?.into_iter();
-    partitions
-        .map(|partition| Remembered::load_sharing(partition, store, &mut shelf))
-        .collect()
-}
-
-/// Of these partitions nothing is on disk: the replica is new, did not serve them before, or ended before it had read anything of them. They are read from
-/// the first record there is; what was split from them follows from that.
-fn begin_missing(
-    loaded: &mut Vec<(Remembered, State)>,
-    roots: u32,
-    store: &Store,
-) -> Result<(), StoreError> {
-    let known: BTreeSet<PartitionId> = (loaded.iter())
-        .map(|(remembered, _)| remembered.partition())
-        .collect();
-    for partition in (0..roots).filter(|partition| !known.contains(partition)) {
-        let remembered = Remembered::fresh(partition, Lineage::root(roots), store)?;
-        loaded.push((remembered, State::default()));
-    }
-    Ok(())
-}
-
-/// What is followed must be able to grow where it is. A partition that was not followed for a while, or never, belongs into buckets that may be sealed by now:
-/// then everything is read from the log again, because a sealed bucket takes nothing more.
-fn growing(
-    options: &Options,
-    store: Store,
-    loaded: Vec<(Remembered, State)>,
-    lanes: &Lanes,
-) -> Result<(Store, Vec<(Remembered, State)>), RegistryFailure> {
-    let sealed = store.newest_sealed();
-    let is_late = |(remembered, _): &&(Remembered, State)| {
-        let partition = remembered.partition();
-        lanes.follows(partition) && sealed.is_some_and(|sealed| remembered.age.current() <= sealed)
-    };
-    let Some(late) = loaded.iter().find(is_late) else {
-        return Ok((store, loaded));
-    };
-    let words = format!(
-        "partition {} was not followed while its buckets were sealed",
-        late.0.partition()
-    );
-    drop(loaded);
-    let store = store.rebuild(&words)?;
-    let mut fresh = Vec::new();
-    begin_missing(&mut fresh, lanes.layout().roots(), &store).map_err(|e| unusable(options, &e))?;
-    Ok((store, fresh))
-}
-
-fn unusable(options: &Options, error: &StoreError) -> RegistryFailure {
-    RegistryFailure::Data {
-        path: options.data.clone(),
-        words: error.to_string(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! <data>/view/bucket-<ms>/      a sled database per bucket: `b`,partition,block → block; `a`,partition → state
 //! <data>/view/sealed-<ms>/      a bucket that does not grow any more, rewritten: see [`crate::sealed`]
 //! <data>/view/rejected-<n>      offsets of partition n's events that did not win: see [`crate::rejected`]
+//! <data>/view/condemned         damage was found while it was read: the next start makes the view anew
 //! ```
 //!
 //! A bucket is a directory of its own, so that forgetting is the removal of a directory (RULE 20). A partition's state is written
@@ -38,6 +39,7 @@ const BLOCK: u8 = b'b';
 const STATE: u8 = b'a';
 const BUCKET_PREFIX: &str = "bucket-";
 const SEALED_PREFIX: &str = "sealed-";
+const CONDEMNED: &str = "condemned";
 
 /// What sled could not do.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +61,12 @@ pub enum StoreError {
     /// The file system could not.
     #[error("the registry's data: {0}")]
     Io(#[from] io::Error),
-    /// sled panicked, or could not open what is there.
+    /// sled could not open what is there.
     #[error("the registry's database: {0}")]
     Unusable(String),
+    /// sled panicked while reading.
+    #[error("the registry's database panicked: {0}")]
+    Panicked(String),
     /// It does not have what it must.
     #[error("block {block} of partition {partition} is missing")]
     Missing {
@@ -70,6 +75,22 @@ pub enum StoreError {
         /// Block number.
         block: u32,
     },
+}
+
+impl StoreError {
+    /// Whether what is on disk is not what was written, so that trying again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::Incomplete { .. } | Self::Missing { .. } => true,
+            Self::Panicked(_) | Self::Sled(sled::Error::Corruption { .. }) => true,
+            // A file that ends early, or is gone.
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+            ),
+            Self::Sled(_) | Self::Unusable(_) => false,
+        }
+    }
 }
 
 /// How far a partition's log is applied, and what follows from it.
@@ -245,6 +266,9 @@ impl Store {
 
     fn open_buckets(&self) -> Result<(), StoreError> {
         fs::create_dir_all(self.view())?;
+        if let Ok(words) = fs::read_to_string(self.view().join(CONDEMNED)) {
+            return Err(StoreError::Unusable(words));
+        }
         for id in self.found(SEALED_PREFIX)? {
             let path = self.sealed_path(id);
             if !Sealed::is_finished(&path) {
@@ -350,11 +374,16 @@ impl Store {
         self.buckets.lock().clear();
         self.sealed.lock().clear();
         set_aside(&self.view(), words)?;
-        self.open_buckets().map_err(|error| RegistryFailure::Data {
+        self.open_buckets().map_err(|error| self.failed(&error))?;
+        Ok(self)
+    }
+
+    /// The data directory cannot be used.
+    pub fn failed(&self, error: &StoreError) -> RegistryFailure {
+        RegistryFailure::Data {
             path: self.data.clone(),
             words: error.to_string(),
-        })?;
-        Ok(self)
+        }
     }
 
     /// A reader of a bucket, which is made unless it is there.
@@ -526,6 +555,16 @@ fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> 
         }),
         Err(error) => Err(failed(error.to_string())),
     }
+}
+
+/// Has the next start set the view aside and make it anew, for this reason.
+pub fn condemn(data: &Path, words: &str) {
+    let marked = fs::write(data.join("view").join(CONDEMNED), words);
+    tracing::error!(
+        reason = words,
+        ?marked,
+        "the registry's view of the log is damaged; the next start makes it anew"
+    );
 }
 
 /// The lock, unless another process keeps it. One that was just killed may hold it a little longer.
