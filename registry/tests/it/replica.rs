@@ -1,91 +1,12 @@
-//! Replicas over librdkafka's mock cluster: verdicts, restarts, rebuilds and readers. Guarantees are claimed by the
-//! end-to-end tests on a real broker; these are quick.
+//! Verdicts, restarts, rebuilds and readers.
 
+use crate::support::{item, offset, options, start, start_with};
 use futures::StreamExt;
-use rtf_kafka::{Embedded, Settings};
-use rtf_proto::{
-    EventId, LookupItem, Outcome, Registration, Registry, RegistryError, Source, Token, TopicId,
-    Verdict,
-};
-use rtf_registry::{Options, RegistryFailure, RegistryHandle, Replica};
-use std::path::Path;
+use rtf_kafka::Embedded;
+use rtf_proto::{EventId, LookupItem, Registry, RegistryError, Verdict};
+use rtf_registry::{Options, RegistryHandle};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-struct Running {
-    handle: RegistryHandle,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), RegistryFailure>>,
-}
-
-async fn start(settings: &Settings, data: &Path) -> Running {
-    start_serving(settings, data, None).await
-}
-
-async fn start_serving(settings: &Settings, data: &Path, serves: Option<&[u32]>) -> Running {
-    let options = Options {
-        topic: "t.joins".into(),
-        partitions: 3,
-        serves: serves.map(|served| served.iter().copied().collect()),
-        replication: None,
-        horizon: Duration::from_secs(3600),
-        data: data.into(),
-        skip: Default::default(),
-        strict: true,
-    };
-    let settings = settings.clone();
-    let replica = tokio::task::spawn_blocking(move || Replica::open(&options, &settings))
-        .await
-        .unwrap()
-        .unwrap();
-    let (handle, stop) = (replica.handle(), CancellationToken::new());
-    let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let task = tokio::spawn(replica.run(
-        move || ready.send(()).expect("the test waits"),
-        stop.clone(),
-    ));
-    tokio::time::timeout(Duration::from_secs(30), is_ready)
-        .await
-        .unwrap()
-        .unwrap();
-    Running { handle, stop, task }
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(30), self.task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-    }
-}
-
-fn item(id: &str, token: u64) -> Registration {
-    let source = Source {
-        topic: "tweets".into(),
-        topic_id: TopicId([1; 16]),
-        partition: 0,
-        offset: token,
-    };
-    Registration {
-        id: EventId::from(id),
-        outcome: Outcome::Joined,
-        source,
-        token: Token(token),
-        later_ts: 5,
-        body: format!("row of {id} by {token}").into(),
-    }
-}
-
-fn offset(verdict: &Verdict) -> u64 {
-    match verdict {
-        Verdict::Registered(offset) | Verdict::AlreadyResolved(offset) => *offset,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// Everything accepted in all partitions, once `wanted` came.
 async fn tail(handle: &RegistryHandle, wanted: usize) -> Vec<String> {
@@ -229,7 +150,14 @@ async fn a_replica_that_serves_more_than_before_reads_what_it_lacks() {
     let wanted = winners(&whole.handle, &ids).await;
     whole.stop().await;
 
-    let part = start_serving(&broker.settings(), data[1].path(), Some(&[1])).await;
+    let part = start_with(
+        &broker.settings(),
+        Options {
+            serves: Some([1].into()),
+            ..options(data[1].path())
+        },
+    )
+    .await;
     let status = part.handle.status().await.unwrap();
     let served: Vec<u32> = status.served.iter().map(|p| p.partition).collect();
     assert_eq!((served, status.roots), (vec![1], 3));
