@@ -8,10 +8,10 @@ use crate::log_topic::LogTopic;
 use crate::operator::collected;
 use crate::split;
 use crate::store::{Store, StoreError};
+use crate::watchdog::Watchdog;
 use rtf_kafka::Cluster;
 use rtf_proto::control::{Control, Settings};
 use rtf_proto::{Offset, PartitionId};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -37,8 +37,6 @@ const CUT_OFF_AFTER: Duration = Duration::from_secs(8);
 const DEVIATIONS: u32 = 3;
 /// Between such looks.
 const DOUBT_EVERY: Duration = Duration::from_secs(5);
-/// A log that grows and is not read for so long is a failure (RULE 17).
-const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// The keeper of one replica.
 pub struct Keeper {
@@ -52,14 +50,7 @@ pub struct Keeper {
     verify_at: Instant,
     deviations: u32,
     heard_at: Instant,
-    progress: HashMap<PartitionId, Progress>,
-}
-
-/// What was seen of a partition at the last look that saw it move.
-#[derive(Clone, Copy)]
-struct Progress {
-    applied: Offset,
-    at: Instant,
+    watchdog: Watchdog,
 }
 
 impl Keeper {
@@ -72,7 +63,7 @@ impl Keeper {
     ) -> Self {
         let now = Instant::now();
         Self {
-            progress: HashMap::new(),
+            watchdog: Watchdog::default(),
             settings: topic.settings(),
             // As soon as the log is applied: only then it is known how many partitions it speaks of.
             verify_at: now,
@@ -225,17 +216,9 @@ impl Keeper {
         applied: Offset,
         end: Offset,
     ) -> Result<(), RegistryFailure> {
-        let now = Instant::now();
-        let progress = self.progress.entry(partition);
-        let progress = progress.or_insert(Progress { applied, at: now });
-        if applied != progress.applied || applied == end {
-            *progress = Progress { applied, at: now };
+        let Some(stalled) = self.watchdog.look(partition, applied, end, Instant::now()) else {
             return Ok(());
-        }
-        let stalled = now - progress.at;
-        if stalled < STALLED_AFTER {
-            return Ok(());
-        }
+        };
         if end < applied {
             let words = format!("it ends at {end}, but was applied further");
             return Err(self.shared.truncated(partition, applied, words));

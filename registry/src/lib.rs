@@ -48,6 +48,7 @@ mod split;
 mod store;
 mod tailer;
 mod view;
+mod watchdog;
 mod writer;
 
 pub use age::{Age, BucketId};

@@ -318,3 +318,18 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// sled gets ten times as slow, and as large, with a key per id (RULE 19).
+#[test]
+fn ids_share_blocks() {
+    const IDS: u64 = 5000;
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut remembered, _) = open(folder.path());
+    for offset in 0..IDS {
+        take(&store, &mut remembered, offset, 0, &offset.to_le_bytes());
+    }
+    commit(&store, &mut remembered, IDS);
+    let blocks = store.bucket(remembered.age.current()).unwrap();
+    let keys = blocks.all(0).count() as u64;
+    assert!(keys <= IDS / 50, "{keys} keys for {IDS} ids");
+}

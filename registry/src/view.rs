@@ -122,6 +122,44 @@ fn torn_from(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::age::BucketId;
+    use rtf_proto::{LogId, TopicId};
+
+    const LOG: LogId = TopicId([3; 16]);
+
+    /// Commits these partitions with these counts, and opens what that makes. Whether it was made anew.
+    fn is_made_anew(partitions: &[(PartitionId, &[u32])], sealed: Option<BucketId>) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "t", LOG).unwrap();
+        for (partition, counts) in partitions {
+            let lineage = Lineage::learned(counts.to_vec());
+            let remembered = Remembered::fresh(*partition, lineage, &store).unwrap();
+            let commit = remembered.uncommitted(1, Some((0, 7)));
+            store.commit(&[commit]).unwrap();
+        }
+        if let Some(bucket) = sealed {
+            store.seal(bucket, 8, || true).unwrap();
+            store.close(bucket).unwrap();
+        }
+        let (view, lanes) = View::open(store, &None, || Ok(2)).unwrap();
+        assert_eq!(lanes.layout().roots(), 2);
+        let next = view.partitions.iter().map(|(_, state)| state.next);
+        let is_anew = next.sum::<u64>() == 0;
+        assert_eq!(folder.path().join("view.broken-0").exists(), is_anew);
+        is_anew
+    }
+
+    #[test]
+    fn a_view_that_is_not_of_one_time_is_made_anew() {
+        assert!(!is_made_anew(&[(0, &[2]), (1, &[2])], None));
+        assert!(!is_made_anew(
+            &[(0, &[2, 4]), (1, &[2]), (2, &[2, 4])],
+            None
+        ));
+        assert!(is_made_anew(&[(0, &[2]), (1, &[2]), (2, &[2, 4])], None));
+        assert!(is_made_anew(&[(0, &[2, 4]), (1, &[2])], None));
+        assert!(is_made_anew(&[(0, &[2]), (1, &[2])], Some(5000)));
+    }
 
     #[test]
     fn a_family_is_of_one_time() {

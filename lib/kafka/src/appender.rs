@@ -3,7 +3,7 @@
 use crate::settings::{create, log, partition as native_partition, partitions};
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -88,27 +88,7 @@ impl<D: Deliveries> Appender<D> {
         options: &AppenderOptions,
         deliveries: D,
     ) -> Result<Self, KafkaError> {
-        let mut config = settings.client();
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set(
-                "queue.buffering.max.ms",
-                (options.linger.as_micros() as f64 / 1000.0).to_string(),
-            )
-            .set("batch.num.messages", "10000")
-            .set("batch.size", "1000000")
-            .set(
-                "message.timeout.ms",
-                options.delivery_timeout.as_millis().to_string(),
-            )
-            .set("message.max.bytes", options.max_record_bytes.to_string())
-            .set(
-                "queue.buffering.max.kbytes",
-                (options.queue_bytes / 1024).to_string(),
-            )
-            .set("queue.buffering.max.messages", "500000");
-        let producer = create(&config, Context(deliveries))?;
+        let producer = create(&config(settings, options), Context(deliveries))?;
         Ok(Self {
             producer,
             topic: options.topic.clone(),
@@ -168,5 +148,50 @@ impl<D: Deliveries> Appender<D> {
         if let Err(error) = self.producer.flush(timeout) {
             tracing::warn!(%error, topic = self.topic, "not everything was acknowledged before the producer closed");
         }
+    }
+}
+
+/// What RULE 7 wants of it.
+fn config(settings: &Settings, options: &AppenderOptions) -> ClientConfig {
+    let mut config = settings.client();
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set(
+            "queue.buffering.max.ms",
+            (options.linger.as_micros() as f64 / 1000.0).to_string(),
+        )
+        .set("batch.num.messages", "10000")
+        .set("batch.size", "1000000")
+        .set(
+            "message.timeout.ms",
+            options.delivery_timeout.as_millis().to_string(),
+        )
+        .set("message.max.bytes", options.max_record_bytes.to_string())
+        .set(
+            "queue.buffering.max.kbytes",
+            (options.queue_bytes / 1024).to_string(),
+        )
+        .set("queue.buffering.max.messages", "500000");
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appends_are_idempotent_wait_for_all_replicas_and_are_no_transactions() {
+        let options = AppenderOptions {
+            topic: "t".into(),
+            linger: Duration::from_millis(1),
+            delivery_timeout: Duration::from_secs(1),
+            max_record_bytes: 1 << 20,
+            queue_bytes: 1 << 20,
+        };
+        let config = config(&Settings::default(), &options);
+        assert_eq!(config.get("enable.idempotence"), Some("true"));
+        assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("transactional.id"), None);
     }
 }

@@ -6,7 +6,9 @@
 use crate::settings::{Quiet, create};
 use crate::{KafkaError, Settings};
 use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka_sys::{RDKafkaApiKey, RDKafkaRespErr};
 
 /// A running mock cluster of one broker; gone when dropped.
 pub struct Embedded {
@@ -57,10 +59,7 @@ impl Embedded {
     /// # Errors
     /// It exists already.
     pub fn create_topic(&self, name: &str, partitions: u32) -> Result<(), KafkaError> {
-        self.host
-            .client()
-            .mock_cluster()
-            .expect("the client was made with a mock cluster")
+        self.cluster()
             .create_topic(name, crate::settings::partition(partitions), 1)
             .map_err(|e| KafkaError::CreateTopic {
                 topic: name.into(),
@@ -68,15 +67,22 @@ impl Embedded {
             })
     }
 
+    /// The next append of a producer is answered as if what came before it had been lost: the producer is broken for good then.
+    pub fn lose_sequence(&self) {
+        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        self.cluster()
+            .request_errors(RDKafkaApiKey::Produce, &[error]);
+    }
+
+    fn cluster(&self) -> MockCluster<'_, QuietProducer> {
+        let cluster = self.host.client().mock_cluster();
+        cluster.expect("the client was made with a mock cluster")
+    }
+
     /// How to reach it.
     pub fn settings(&self) -> Settings {
-        let cluster = self
-            .host
-            .client()
-            .mock_cluster()
-            .expect("the client was made with a mock cluster");
         Settings {
-            bootstrap: cluster.bootstrap_servers(),
+            bootstrap: self.cluster().bootstrap_servers(),
             embedded: true,
             ..Settings::default()
         }

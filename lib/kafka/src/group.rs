@@ -3,6 +3,7 @@
 use crate::polled::polled;
 use crate::settings::{self, create, log, signed, watermarks};
 use crate::{Isolation, KafkaError, Polled, Settings};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
@@ -101,22 +102,7 @@ impl<H: GroupEvents> GroupReader<H> {
         options: &GroupOptions,
         events: H,
     ) -> Result<Self, KafkaError> {
-        let mut config = settings.consumer(options.isolation);
-        config
-            .set("group.id", &options.group)
-            .set("auto.offset.reset", "earliest")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set(
-                "session.timeout.ms",
-                options.session_timeout.as_millis().to_string(),
-            )
-            .set(
-                "heartbeat.interval.ms",
-                (options.session_timeout / 4).as_millis().to_string(),
-            );
-        if let Some(instance) = &options.instance_id {
-            config.set("group.instance.id", instance);
-        }
+        let config = config(settings, options);
         let context = Context {
             topic: options.topic.clone(),
             events,
@@ -262,4 +248,49 @@ fn commit<C: ConsumerContext>(
     consumer
         .commit(&list, mode)
         .map_err(|e| KafkaError::topic(topic, e))
+}
+
+/// What RULES 14 and 15 want of it.
+fn config(settings: &Settings, options: &GroupOptions) -> ClientConfig {
+    let mut config = settings.consumer(options.isolation);
+    config
+        .set("group.id", &options.group)
+        .set("auto.offset.reset", "earliest")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set(
+            "session.timeout.ms",
+            options.session_timeout.as_millis().to_string(),
+        )
+        .set(
+            "heartbeat.interval.ms",
+            (options.session_timeout / 4).as_millis().to_string(),
+        );
+    if let Some(instance) = &options.instance_id {
+        config.set("group.instance.id", instance);
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_rebalances_cooperatively_and_is_missed_when_it_was_promised() {
+        let options = GroupOptions {
+            topic: "t".into(),
+            group: "g".into(),
+            isolation: Isolation::ReadCommitted,
+            session_timeout: Duration::from_secs(6),
+            instance_id: Some("one".into()),
+        };
+        let config = config(&Settings::default(), &options);
+        let strategy = config.get("partition.assignment.strategy");
+        assert_eq!(strategy, Some("cooperative-sticky"));
+        assert_eq!(config.get("session.timeout.ms"), Some("6000"));
+        assert_eq!(config.get("heartbeat.interval.ms"), Some("1500"));
+        assert_eq!(config.get("group.instance.id"), Some("one"));
+        assert_eq!(config.get("auto.offset.reset"), Some("earliest"));
+        assert_eq!(config.get("enable.auto.commit"), Some("false"));
+    }
 }

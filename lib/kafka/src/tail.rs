@@ -3,6 +3,7 @@
 use crate::polled::polled;
 use crate::settings::{self, Quiet, create, signed, watermarks};
 use crate::{Isolation, KafkaError, Polled, Settings};
+use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rtf_proto::{Offset, PartitionId};
@@ -46,13 +47,8 @@ impl Tail {
         positions: &[(PartitionId, Start)],
         isolation: Isolation,
     ) -> Result<Self, KafkaError> {
-        let mut config = settings.consumer(isolation);
-        // A group id is demanded by librdkafka and never used: nothing is committed.
-        config
-            .set("group.id", "ready-to-fly.tail")
-            .set("auto.offset.reset", "error");
         let tail = Self {
-            consumer: create(&config, Quiet)?,
+            consumer: create(&config(settings, isolation), Quiet)?,
             topic: topic.into(),
         };
         tail.assign(positions)?;
@@ -112,5 +108,30 @@ impl Tail {
         timeout: Duration,
     ) -> Result<(Offset, Offset), KafkaError> {
         watermarks(self.consumer.client(), &self.topic, partition, timeout)
+    }
+}
+
+/// What RULES 4 and 8 want of it.
+fn config(settings: &Settings, isolation: Isolation) -> ClientConfig {
+    let mut config = settings.consumer(isolation);
+    // A group id is demanded by librdkafka and never used: nothing is committed.
+    config
+        .set("group.id", "ready-to-fly.tail")
+        .set("auto.offset.reset", "error");
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_checks_what_it_reads_commits_nothing_and_never_jumps() {
+        let config = config(&Settings::default(), Isolation::ReadUncommitted);
+        assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
+        assert_eq!(config.get("check.crcs"), Some("true"));
+        assert_eq!(config.get("auto.offset.reset"), Some("error"));
+        assert_eq!(config.get("enable.auto.commit"), Some("false"));
+        assert_eq!(config.get("enable.auto.offset.store"), Some("false"));
     }
 }

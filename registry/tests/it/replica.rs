@@ -336,3 +336,31 @@ async fn a_split_under_load_loses_and_doubles_nothing() {
         registry.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_producer_is_replaced_under_a_new_incarnation_and_nothing_is_lost() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 3).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let registry = start(&broker.settings(), data.path()).await;
+    let before = registry.handle.status().await.unwrap().incarnation;
+    broker.lose_sequence();
+    let ids: Vec<String> = (0..50).map(|n| format!("id-{n}")).collect();
+    let items = || {
+        ids.iter()
+            .zip(1..)
+            .map(|(id, token)| item(id, token))
+            .collect()
+    };
+    let mut verdicts = registry.handle.register(items()).await;
+    // Unknown is an answer; the same tokens again.
+    while let Err(error) = verdicts {
+        assert!(error.is_retriable(), "{error}");
+        verdicts = registry.handle.register(items()).await;
+    }
+    let registered = |verdict: &Verdict| matches!(verdict, Verdict::Registered(_));
+    assert!(verdicts.unwrap().iter().all(registered));
+    let after = registry.handle.status().await.unwrap().incarnation;
+    assert_ne!(before, after);
+    registry.stop().await;
+}
