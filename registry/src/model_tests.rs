@@ -370,6 +370,10 @@ struct Replica {
 
 impl Replica {
     fn open(folder: &TempDir) -> Self {
+        Self::skipping(folder, None)
+    }
+
+    fn skipping(folder: &TempDir, skipped: Option<(PartitionId, Offset)>) -> Self {
         let store = Store::open(folder.path(), "t", LOG).unwrap();
         let (view, lanes) = View::open(store, &None, || Ok(ROOTS)).unwrap();
         let lanes = Arc::new(lanes);
@@ -388,14 +392,9 @@ impl Replica {
         };
         let (writer, _) = Writer::open(settings.clone(), options, LOG, lanes.clone()).unwrap();
         let data = folder.path().into();
-        let shared = Arc::new(Shared::new(
-            settings,
-            "t".into(),
-            LOG,
-            data,
-            writer,
-            lanes.clone(),
-        ));
+        let mut shared = Shared::new(settings, "t".into(), LOG, data, writer, lanes.clone());
+        shared.skip.extend(skipped);
+        let shared = Arc::new(shared);
         let store = Arc::new(view.store);
         let mut applier = Applier::new(shared.clone(), store.clone());
         let mut followed = Vec::new();
@@ -595,6 +594,81 @@ proptest! {
 
 /// Each case opens some databases.
 const CASES: u32 = 16;
+
+fn written(log: &Log, partition: PartitionId, position: usize) -> LogRecord<'_> {
+    let record = &log.0[&partition][position];
+    LogRecord {
+        partition,
+        offset: offset_of(position),
+        append_ms: record.append_ms,
+        key: record.key.as_deref(),
+        value: Some(&record.value),
+    }
+}
+
+/// Some events in partition 0 of a log.
+fn events() -> Log {
+    let ids = (0..IDS).filter(|number| partition_of(id(*number).as_bytes(), ROOTS) == 0);
+    let event = |id| Op::Event {
+        id,
+        stale: 0,
+        token: 1,
+    };
+    write(&ids.take(5).map(event).collect::<Vec<_>>()).0
+}
+
+/// A broken record of ours stops every replica, again and again, unless it is named as one to skip (RULE 8).
+#[test]
+fn a_broken_record_of_ours_is_not_passed_over() {
+    let mut log = events();
+    let position = 4;
+    let value = &mut log.0.get_mut(&0).unwrap()[position].value;
+    let last = value.len() - 1;
+    value[last] ^= 1;
+    let folder = memory();
+    for is_skipped in [false, false, true] {
+        let skipped = is_skipped.then_some((0, offset_of(position)));
+        let mut replica = Replica::skipping(&folder, skipped);
+        match replica.finish(&log) {
+            Ok(()) => assert!(is_skipped),
+            Err(RegistryFailure::Poison {
+                partition, offset, ..
+            }) => assert_eq!(
+                (partition, offset, is_skipped),
+                (0, offset_of(position), false)
+            ),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// Another record where the last applied one stood: the log is another one (RULE 9).
+#[test]
+fn another_record_at_the_anchor_is_noticed() {
+    let mut log = events();
+    let folder = memory();
+    let mut replica = Replica::open(&folder);
+    replica.finish(&log).unwrap();
+    drop(replica);
+    let last = log.0[&0].len() - 1;
+    for is_other in [false, true] {
+        if is_other {
+            *log.0.get_mut(&0).unwrap()[last].value.last_mut().unwrap() ^= 1;
+        }
+        let mut replica = Replica::open(&folder);
+        let lane = replica.shared.lanes.get(0).unwrap();
+        let state = replica.store.load(0).unwrap().state;
+        replica.applier.resume(lane, &state, state.anchor, None);
+        let applied = replica.applier.apply(&written(&log, 0, last));
+        match applied {
+            Ok(()) => assert!(!is_other),
+            Err(RegistryFailure::Truncated { offset, .. }) => {
+                assert_eq!((offset, is_other), (offset_of(last), true));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
 
 /// What may befall a file while nobody looks.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rtf_kafka::Sender;
+use rtf_proto::naming;
 use rtf_synth::{Join, Stream};
 use rtf_testing::{
     Fate, Finished, Instance, Pipeline, PipelineOptions, Role, Servers, free_port, wait_until,
@@ -19,6 +20,8 @@ const PAYMENTS: Join = Join {
     order_by: None,
 };
 const ALL: Instance = Instance(Role::All, 0);
+const CONFIG_TOOL: &str = "kafka.admin.ConfigCommand";
+const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const DONE_WITHIN: Duration = Duration::from_secs(90);
 const FLUSH_WITHIN: Duration = Duration::from_secs(30);
@@ -286,7 +289,52 @@ fn what_cannot_run_says_why_and_where() -> Result<()> {
     demand(&other, 1, &[data]).context("the data directory of another log")?;
     // What it refused is still there and good.
     pipeline.start_ready(ALL, READY_WITHIN)?;
-    pipeline.stop(ALL)
+    pipeline.stop(ALL)?;
+    a_log_that_would_lose_what_it_decided(&servers, &mut pipeline)
+}
+
+/// The log's topic is as it must be, or nothing is served.
+fn a_log_that_would_lose_what_it_decided(servers: &Servers, pipeline: &mut Pipeline) -> Result<()> {
+    let topic = naming::log_topic(PAYMENTS.name);
+    let alter = |tool, arguments: &[&str]| servers.kafka.tool(tool, arguments, "");
+    let set = |setting: &str| {
+        let of = [
+            "--alter",
+            "--entity-type",
+            "topics",
+            "--entity-name",
+            &topic,
+        ];
+        alter(
+            CONFIG_TOOL,
+            &[of.as_slice(), &["--add-config", setting]].concat(),
+        )
+    };
+    for (wrong, right) in [
+        ("cleanup.policy=compact", "cleanup.policy=delete"),
+        ("retention.ms=60000", "retention.ms=-1"),
+        (
+            "message.timestamp.type=CreateTime",
+            "message.timestamp.type=LogAppendTime",
+        ),
+    ] {
+        set(wrong)?;
+        let (setting, value) = wrong.split_once('=').context("a setting")?;
+        let refused = run(pipeline)?;
+        demand(&refused, 1, &[&topic, setting, value, "kafka-configs.sh"]).context(wrong)?;
+        set(right)?;
+    }
+    pipeline.start_ready(ALL, READY_WITHIN)?;
+    pipeline.stop(ALL)?;
+    alter(
+        TOPIC_TOOL,
+        &["--alter", "--topic", &topic, "--partitions", "6"],
+    )?;
+    demand(
+        &run(pipeline)?,
+        1,
+        &[&topic, "somebody else raised the number"],
+    )
 }
 
 #[test]
