@@ -61,6 +61,8 @@ pub struct Checkpoint {
     pub marks: Vec<(SourceId, Offset)>,
     /// Floors: below them everything was resolved once, and may be forgotten.
     pub floors: Vec<(SourceId, Offset)>,
+    /// Where the oldest ids begin that are remembered there, ms since 1970; `None` when there are none.
+    pub oldest_ms: Option<i64>,
     /// An offset at or below `base`, and the digest of all winners below it.
     pub digest: (Offset, u64),
     /// Partition counts that held in this partition, oldest first; the last one holds there.
@@ -150,6 +152,8 @@ impl Checkpoint {
         }
         put_offsets(out, &self.marks);
         put_offsets(out, &self.floors);
+        out.put_u8(self.oldest_ms.is_some().into());
+        out.put_i64_le(self.oldest_ms.unwrap_or_default());
         out.put_u64_le(self.digest.0);
         out.put_u64_le(self.digest.1);
         put_counts(out, &self.counts);
@@ -168,6 +172,11 @@ impl Checkpoint {
             },
             marks: take_offsets(bytes)?,
             floors: take_offsets(bytes)?,
+            oldest_ms: match (bytes.try_get_u8().ok()?, bytes.try_get_i64_le().ok()?) {
+                (0, 0) => None,
+                (1, oldest_ms) => Some(oldest_ms),
+                _ => return None,
+            },
             digest: (bytes.try_get_u64_le().ok()?, bytes.try_get_u64_le().ok()?),
             counts: take_counts(bytes)?,
             wanted: Some(bytes.try_get_u32_le().ok()?).filter(|wanted| *wanted > 0),
@@ -255,6 +264,7 @@ mod tests {
             offsets(),
             prop::collection::vec(any::<u32>(), 0..4),
             prop::option::of(1u32..),
+            any::<Option<i64>>(),
         );
         prop_oneof![
             Just(Control::Heartbeat),
@@ -265,13 +275,14 @@ mod tests {
             any::<u32>().prop_map(|partitions| Control::Epoch { partitions }),
             any::<(u32, u64)>().prop_map(|(parent, offset)| Control::Born { parent, offset }),
             checkpoint.prop_map(
-                |((base, time_ms, digest), settings, marks, floors, counts, wanted)| {
+                |((base, time_ms, digest), settings, marks, floors, counts, wanted, oldest_ms)| {
                     Control::Checkpoint(Checkpoint {
                         base,
                         time_ms,
                         settings,
                         marks,
                         floors,
+                        oldest_ms,
                         digest,
                         counts,
                         wanted,

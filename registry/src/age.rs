@@ -151,21 +151,22 @@ impl Age {
         }
     }
 
-    /// The buckets that are forgotten now, oldest first; they leave floors: their sources' marks, since below a mark everything was resolved.
-    /// The largest offset registered would not do: an event that was sent twice may have its second record behind it.
+    /// The buckets that are forgotten now, oldest first. They leave floors: the marks of all sources, since below a mark everything was resolved, and what
+    /// is not remembered was forgotten. The offsets of what is forgotten would not do: an event that was sent twice may have its second record
+    /// behind them, or in another partition.
     pub fn bury(&mut self) -> Vec<BucketId> {
         let mut dead = Vec::new();
         while self.oldest_is_dead() {
             let bucket = self.buckets.remove(0);
             for (source, top) in bucket.tops {
-                let floor = self.marks.get(&source).filter(|mark| **mark != RETIRED);
-                raise(
-                    &mut self.floors,
-                    source,
-                    top.max(floor.copied().unwrap_or_default()),
-                );
+                raise(&mut self.floors, source, top);
             }
             dead.push(bucket.id);
+        }
+        if !dead.is_empty() {
+            for (source, mark) in self.marks.iter().filter(|(_, mark)| **mark != RETIRED) {
+                raise(&mut self.floors, *source, *mark);
+            }
         }
         dead
     }
@@ -221,10 +222,19 @@ impl Age {
             settings: self.settings,
             marks: self.marks.iter().map(|(s, o)| (*s, *o)).collect(),
             floors: self.floors.iter().map(|(s, o)| (*s, *o)).collect(),
+            oldest_ms: self.oldest_ms(),
             digest,
             counts: Vec::new(),
             wanted: None,
         }
+    }
+
+    /// No remembered id was registered before this moment. A split names a bucket by its end, so that a span has to be taken off.
+    fn oldest_ms(&self) -> Option<i64> {
+        let oldest = self.buckets.iter().find(|bucket| bucket.ids > 0)?;
+        let span = self.settings.map_or(0, |settings| settings.span_ms);
+        let span = i64::try_from(span).unwrap_or(i64::MAX);
+        Some(oldest.id.saturating_sub(span))
     }
 
     /// Appends its bytes.
@@ -314,6 +324,35 @@ mod tests {
             !age.is_below_floor((SOURCE.0, 1), 0),
             "another partition is another source"
         );
+    }
+
+    /// An event may stand in two partitions of its topic. Only one of its records won, and left a trace here.
+    #[test]
+    fn all_sources_get_their_floors_when_something_is_forgotten() {
+        let other = (SOURCE.0, SOURCE.1 + 1);
+        let mut age = settled();
+        age.advance(1000);
+        age.registered(SOURCE, 5);
+        age.progressed([(SOURCE, 10), (other, 10)]);
+        age.advance(1100);
+        age.progressed([(other, 12)]);
+        age.advance(2300);
+        assert_eq!(age.bury(), [0, 1000]);
+        assert!(age.is_below_floor(SOURCE, 9) && age.is_below_floor(other, 11));
+        assert!(!age.is_below_floor(SOURCE, 10) && !age.is_below_floor(other, 12));
+    }
+
+    /// Who begins in the middle of a log must know from when on.
+    #[test]
+    fn a_checkpoint_says_how_far_back_ids_are_remembered() {
+        let mut age = settled();
+        assert_eq!(age.checkpoint(0, (0, 0)).oldest_ms, None);
+        age.advance(1000);
+        age.registered(SOURCE, 5);
+        age.advance(1150);
+        age.registered(SOURCE, 6);
+        let span = age.settings().unwrap().span_ms as i64;
+        assert_eq!(age.checkpoint(0, (0, 0)).oldest_ms, Some(1000 - span));
     }
 
     #[test]

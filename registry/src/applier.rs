@@ -43,6 +43,8 @@ struct Partition {
     last: Option<(Offset, u32)>,
     /// The log's first offset, when this replica lacks what stood before it and no checkpoint has told it yet.
     uninformed: Option<Offset>,
+    /// The log's time where it was begun with; what was registered before is not known here.
+    begins_ms: Option<i64>,
     /// It lacked the beginning, and takes over others' digests until it is ready.
     rebasing: bool,
     /// The last record applied in an earlier life; it must be met again before anything new is applied.
@@ -62,6 +64,7 @@ impl Partition {
             next: 0,
             last: None,
             uninformed: None,
+            begins_ms: None,
             rebasing: false,
             anchor: None,
             dirty: true,
@@ -116,6 +119,7 @@ impl Applier {
             next: state.next,
             last: state.anchor,
             uninformed: state.uninformed.or(begins_late),
+            begins_ms: state.begins_ms,
             rebasing: state.rebasing,
             anchor,
             ..Partition::unread(lane)
@@ -132,6 +136,13 @@ impl Applier {
     /// Partitions that began since this was asked last: they are to be read from their beginning.
     pub fn take_begun(&mut self) -> Vec<PartitionId> {
         std::mem::take(&mut self.begun)
+    }
+
+    /// The log of a partition that has just begun lacks its own beginning: it is read from `first` on.
+    pub fn begins_late(&mut self, partition: PartitionId, first: Offset) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.uninformed.get_or_insert(first);
+        }
     }
 
     /// Applies a record of a partition that was [resumed](Self::resume) or has [begun](Self::take_begun). One that was applied before is passed over.
@@ -259,9 +270,15 @@ impl Applier {
             after = epoch.partitions,
             "a partition is split"
         );
+        let unknown = (parent.uninformed, parent.begins_ms, parent.rebasing);
         let parent = parent.lane.clone();
         for (child, remembered) in children {
             self.begin(child, remembered);
+            // What the parent does not know, the child did not take over.
+            let begun = self.partitions.get_mut(&child).expect("just begun");
+            let (uninformed, begins_ms, rebasing) = unknown;
+            begun.uninformed = uninformed.map(|_| 0);
+            (begun.begins_ms, begun.rebasing) = (begins_ms, rebasing);
         }
         // Only now: ids that belong to a child find it.
         shared.lanes.changed(&parent);
@@ -319,6 +336,7 @@ impl Partition {
 fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> PartitionCommit<'a> {
     let mut commit = remembered.uncommitted(partition.next, partition.last);
     commit.state.uninformed = partition.uninformed;
+    commit.state.begins_ms = partition.begins_ms;
     commit.state.rebasing = partition.rebasing && !partition.ready;
     commit
 }
@@ -402,12 +420,22 @@ impl Applying<'_> {
         let lane = self.partition.lane.clone();
         let mut remembered = lane.remembered.write();
         if let Some(partitions) = self.epoch(&remembered, decoded.as_ref()) {
+            // Nobody waits for it, but its slot is to be freed.
+            let stamp = decoded.as_ref().map(|decoded| decoded.stamp);
+            stamp.map(|stamp| {
+                self.shared
+                    .writer
+                    .came_back(stamp.incarnation, stamp.sequence)
+            });
             return Ok(Next::Split(Epoch {
                 partition: self.id(),
                 place,
                 append_ms: record.append_ms,
                 partitions,
             }));
+        }
+        if self.partition.uninformed.is_some() {
+            self.partition.begins_ms.get_or_insert(record.append_ms);
         }
         let (at, append_ms) = (place.offset, record.append_ms);
         reach(self.shared, self.store, &mut remembered, at, append_ms)?;
@@ -619,6 +647,15 @@ impl Applying<'_> {
         Ok(())
     }
 
+    /// Whether all ids that the writer of a checkpoint remembers were registered in what is read here. Ids that are held for a source that nobody reads may
+    /// outlive their records; who does not know them must not answer.
+    fn tells_enough(&self, checkpoint: &Checkpoint) -> bool {
+        let begins_ms = self.partition.begins_ms.unwrap_or(i64::MAX);
+        checkpoint
+            .oldest_ms
+            .is_none_or(|oldest_ms| begins_ms <= oldest_ms)
+    }
+
     /// Whether the writer of a checkpoint decided as we did. A replica that lacks the beginning of the log takes over the sum instead, until
     /// it is ready.
     fn compare(
@@ -627,8 +664,9 @@ impl Applying<'_> {
         checkpoint: &Checkpoint,
     ) -> Result<(), RegistryFailure> {
         let (offset, theirs) = checkpoint.digest;
-        let is_told = self.partition.uninformed.take().is_some();
+        let is_told = self.partition.uninformed.is_some() && self.tells_enough(checkpoint);
         if is_told {
+            self.partition.uninformed = None;
             let Checkpoint { counts, wanted, .. } = checkpoint;
             remembered.lineage.learn(counts, *wanted);
         }

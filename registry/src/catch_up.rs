@@ -12,12 +12,16 @@ use rtf_proto::record::{Content, DecodeError, decode};
 use rtf_proto::{Accepted, AcceptedBatch, Offset, PartitionId, RegistryError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// Catch-ups at once in a replica; more wait.
 pub const AT_ONCE: usize = 4;
 const POLL: Duration = Duration::from_millis(100);
 /// A winner known to the index must be readable within this.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
+/// A reader behind the recent records takes what it is given within this.
+const READER_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 const QUESTION: Duration = Duration::from_secs(10);
 
 type Batches = mpsc::Sender<Result<AcceptedBatch, RegistryError>>;
@@ -25,8 +29,8 @@ type Batches = mpsc::Sender<Result<AcceptedBatch, RegistryError>>;
 /// Sends everything accepted from `from` on until the recent records take over. Blocking; ends early when nobody listens.
 pub fn run(shared: &Shared, lane: &Lane, from: Offset, batches: &Batches) {
     if let Err(error) = carry(shared, lane, from, batches) {
-        // A reader that went away needs no error.
-        let _ = batches.blocking_send(Err(error));
+        // A reader that went away needs no error, and one that takes nothing hears its stream end.
+        let _ = batches.try_send(Err(error));
     }
 }
 
@@ -50,11 +54,35 @@ fn carry(
             continue;
         }
         next = batch.next;
-        if batches.blocking_send(Ok(batch)).is_err() {
+        if !send(batches, batch, partition)? {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Whether somebody still listens. A reader that takes nothing for long gives its place to others, and may ask again.
+fn send(
+    batches: &Batches,
+    batch: AcceptedBatch,
+    partition: PartitionId,
+) -> Result<bool, RegistryError> {
+    let deadline = Instant::now() + READER_WITHIN;
+    let mut batch = Ok(batch);
+    loop {
+        match batches.try_send(batch) {
+            Ok(()) => return Ok(true),
+            Err(TrySendError::Closed(_)) => return Ok(false),
+            Err(TrySendError::Full(_)) if Instant::now() > deadline => {
+                let words = format!(
+                    "the reader of partition {partition} took nothing for {READER_WITHIN:?}"
+                );
+                return Err(RegistryError::Unavailable(words));
+            }
+            Err(TrySendError::Full(back)) => batch = back,
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn open(shared: &Shared, partition: PartitionId, from: Offset) -> Result<Tail, RegistryError> {

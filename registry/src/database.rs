@@ -14,30 +14,29 @@ const LOCK_POLL: Duration = Duration::from_millis(20);
 /// Opens the database at `path`. A database closed a moment ago may hold its lock a little longer.
 ///
 /// # Errors
-/// Words that say why it is not usable.
-pub fn open(path: &Path, config: sled::Config) -> Result<sled::Db, String> {
+/// It is not usable, or the machine refuses.
+pub fn open(path: &Path, config: sled::Config) -> Result<sled::Db, StoreError> {
     let config = config.path(path).flush_every_ms(None);
+    let unusable = |words: &str| StoreError::Unusable(format!("{}: {words}", path.display()));
     let deadline = Instant::now() + LOCK_WITHIN;
     loop {
-        match open_once(&config) {
-            Err(words) if is_locked(&words) && Instant::now() < deadline => {
+        // sled may panic on a file that a power cut tore: that is a broken database, not a broken program.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        let Ok(opened) = opened else {
+            return Err(unusable("sled panicked while opening it"));
+        };
+        match opened.map_err(StoreError::Sled) {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => {
                 std::thread::sleep(LOCK_POLL);
             }
-            opened => return opened.map_err(|words| format!("{}: {words}", path.display())),
+            Err(error) if !error.is_refusal() => return Err(unusable(&error.to_string())),
+            opened => return opened,
         }
     }
 }
 
-fn is_locked(words: &str) -> bool {
-    words.contains("could not acquire lock")
-}
-
-/// sled may panic on a file that a power cut tore: that is a broken database, not a broken program.
-fn open_once(config: &sled::Config) -> Result<sled::Db, String> {
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened.map_err(|error| error.to_string()),
-        Err(_) => Err("sled panicked while opening it".into()),
-    }
+fn is_locked(error: &StoreError) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// A panic of sled's while it reads damaged pages, as an error.

@@ -115,8 +115,8 @@ pub enum RegistryFailure {
     },
     /// The log lacks its beginning, and nothing in it says what stood there.
     #[error(
-        "join log `{topic}` partition {partition} begins at offset {first} and holds no checkpoint: what was resolved before cannot be known. \
-         Start a replica that still has its data directory; if there is none, and events joined twice are acceptable, run `rtf registry rebuild --accept-loss`"
+        "join log `{topic}` partition {partition} begins at offset {first} and holds no checkpoint that tells all of what was resolved before: it cannot be known. \
+         Start a replica that still has its data directory, or copy that of one that is stopped; if there is none, and events joined twice are acceptable, run `rtf registry rebuild --accept-loss`"
     )]
     Uninformed {
         /// The log's topic.

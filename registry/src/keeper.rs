@@ -136,6 +136,14 @@ impl Keeper {
     fn seal(&self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         let lanes = self.shared.lanes.all().into_iter();
         let settled = lanes.map(|lane| lane.remembered.read().settled_in()).min();
+        if settled.is_none_or(|id| self.store.open_before(id).is_empty()) {
+            return Ok(());
+        }
+        // The states that say so are on the disk before what they leave behind is removed.
+        if let Err(error) = self.store.sync() {
+            tracing::warn!(%error, "the registry's data could not be synced; nothing is sealed");
+            return Ok(());
+        }
         for id in settled.map_or(Vec::new(), |id| self.store.open_before(id)) {
             let begun = Instant::now();
             match self.seal_one(id, stop) {
@@ -172,8 +180,12 @@ impl Keeper {
     fn look_at_all(&mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         let mut unanswered = 0;
         for lane in self.shared.lanes.all() {
-            if stop.is_cancelled() || unanswered >= UNANSWERED_MAX {
+            if stop.is_cancelled() {
                 break;
+            }
+            if unanswered >= UNANSWERED_MAX {
+                self.watchdog.blind(lane.partition);
+                continue;
             }
             match self
                 .cluster
@@ -184,7 +196,10 @@ impl Keeper {
                     self.shared.set_cut_off(false);
                     self.look(&lane, end)?;
                 }
-                Err(_) => unanswered += 1,
+                Err(_) => {
+                    unanswered += 1;
+                    self.watchdog.blind(lane.partition);
+                }
             }
         }
         if self.heard_at.elapsed() > CUT_OFF_AFTER {

@@ -83,7 +83,8 @@ impl Lanes {
 
     /// Whether it reads a partition: those it serves, and the family of partition 0, where the wish for a split stands.
     pub fn follows(&self, partition: PartitionId) -> bool {
-        partition == 0 || self.serves(partition)
+        let roots = self.inner.read().layout.roots().max(1);
+        partition.is_multiple_of(roots) || self.serves(partition)
     }
 
     /// Follows a partition from now on; `next` is the first offset it has not applied.

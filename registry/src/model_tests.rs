@@ -617,6 +617,47 @@ fn events() -> Log {
     write(&ids.take(5).map(event).collect::<Vec<_>>()).0
 }
 
+/// What a replica appended itself and came back keeps no place, or all that is appended later would.
+#[test]
+fn what_came_back_keeps_no_place() {
+    let folder = memory();
+    let mut replica = Replica::open(&folder);
+    let writer = &replica.shared.writer;
+    let controls = [
+        Control::Settings(SETTINGS),
+        Control::Epoch {
+            partitions: 2 * ROOTS,
+        },
+        Control::Heartbeat,
+    ];
+    for control in controls.clone() {
+        writer.append_control(0, control);
+    }
+    assert_eq!(writer.places(), controls.len());
+    let mut log = Log::default();
+    let incarnation = writer.incarnation();
+    for (sequence, control) in (0..).zip(&controls) {
+        let stamp = Stamp {
+            log: LOG,
+            partitions: ROOTS,
+            incarnation,
+            sequence,
+        };
+        let mut value = Vec::new();
+        encode_control(&stamp, control, &mut value);
+        let record = Written {
+            append_ms: 1000,
+            key: None,
+            value,
+        };
+        log.0.entry(0).or_default().push(record);
+    }
+    replica.finish(&log).unwrap();
+    assert_eq!(replica.shared.lanes.all().len(), 3, "it is split");
+    // The child's birth is announced, and did not come back.
+    assert!(replica.shared.writer.places() <= 1);
+}
+
 /// A broken record of ours stops every replica, again and again, unless it is named as one to skip (RULE 8).
 #[test]
 fn a_broken_record_of_ours_is_not_passed_over() {

@@ -112,6 +112,9 @@ impl RegistryHandle {
     /// # Errors
     /// The database could not.
     pub async fn standing(&self, id: EventId) -> Result<Option<Standing>, RegistryError> {
+        if !self.0.is_ready() {
+            return Err(unavailable("it has not applied the log yet"));
+        }
         let lane = self.0.lane_of(&id)?;
         let read = move || {
             let standing = lane.remembered.read().standing(id.as_bytes());
@@ -130,14 +133,20 @@ impl RegistryHandle {
     }
 
     /// The newest digests of each partition.
-    pub fn digests(&self) -> Vec<PartitionDigest> {
+    ///
+    /// # Errors
+    /// It has not applied the log yet.
+    pub fn digests(&self) -> Result<Vec<PartitionDigest>, RegistryError> {
+        if !self.0.is_ready() {
+            return Err(unavailable("it has not applied the log yet"));
+        }
         let lanes = self.0.lanes.all_served();
         let each = (DIGESTS / lanes.len().max(1)).clamp(1, DIGESTS_EACH);
         let digest = |lane: &std::sync::Arc<Lane>| PartitionDigest {
             partition: lane.partition,
             marks: marks(lane, each),
         };
-        lanes.iter().map(digest).collect()
+        Ok(lanes.iter().map(digest).collect())
     }
 
     /// Waits until what is forgotten was removed from the disk once more, and says what that was.

@@ -107,6 +107,12 @@ impl Pending {
         slot
     }
 
+    /// Slots that are taken, those in between included.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many registrations there are.
     pub fn events(&self) -> usize {
         let slots = self.slots.iter().flatten();

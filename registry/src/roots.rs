@@ -5,6 +5,7 @@ use crate::log_topic::LogTopic;
 use crate::remembered::Remembered;
 use crate::store::State;
 use rtf_kafka::{Isolation, Polled, Settings, Start, Tail, TopicInfo};
+use rtf_proto::Offset;
 use rtf_proto::record::decode;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,12 @@ pub fn ask(
     if settings.embedded {
         return Ok(topic.partitions);
     }
-    let roots = first_count(topic, settings)?.unwrap_or(info.partitions);
+    let (first, count) = first_count(topic, settings)?;
+    let roots = count.unwrap_or(info.partitions);
+    // Retention took the splits: the log may have begun with what is configured, and its checkpoints will tell.
+    if first > 0 && roots.is_multiple_of(topic.partitions) {
+        return Ok(topic.partitions);
+    }
     // With more partitions than it began with it was split, or is being split: what holds is known when the log is applied.
     if roots >= info.partitions && roots != topic.partitions {
         return Err(topic.wrong_count(roots));
@@ -40,22 +46,26 @@ pub fn of(loaded: &[(Remembered, State)]) -> u32 {
     loaded.iter().filter_map(first).min().unwrap_or(1)
 }
 
-fn first_count(topic: &LogTopic, settings: &Settings) -> Result<Option<u32>, RegistryFailure> {
+/// The first offset of partition 0, and the count that its first record of ours names.
+fn first_count(
+    topic: &LogTopic,
+    settings: &Settings,
+) -> Result<(Offset, Option<u32>), RegistryFailure> {
     let from = [(0, Start::Beginning)];
     let tail = Tail::open(settings, &topic.name, &from, Isolation::ReadUncommitted)?;
     let (first, end) = tail.offsets(0, WITHIN)?;
     if first == end {
-        return Ok(None);
+        return Ok((first, None));
     }
     let deadline = Instant::now() + WITHIN;
     loop {
         match tail.poll(POLL) {
             Polled::Record(record) => {
                 if let Ok(decoded) = decode(record.key(), record.value()) {
-                    return Ok(Some(decoded.stamp.partitions));
+                    return Ok((first, Some(decoded.stamp.partitions)));
                 }
             }
-            Polled::EndOfPartition(_) => return Ok(None),
+            Polled::EndOfPartition(_) => return Ok((first, None)),
             Polled::Failed(error) => return Err(error.into()),
             Polled::Idle if Instant::now() > deadline => {
                 return Err(RegistryFailure::Stalled {

@@ -5,6 +5,7 @@
 //! <data>/view/bucket-<ms>/      a sled database per bucket: `b`,partition,block → block; `a`,partition → state
 //! <data>/view/sealed-<ms>/      a bucket that does not grow any more, rewritten: see [`crate::sealed`]
 //! <data>/view/rejected-<n>      offsets of partition n's events that did not win: see [`crate::rejected`]
+//! <data>/view/dead.bucket-<n>/  one on its way out
 //! <data>/view/condemned         damage was found while it was read: the next start makes the view anew
 //! ```
 //!
@@ -39,6 +40,7 @@ const BLOCK: u8 = b'b';
 const STATE: u8 = b'a';
 const BUCKET_PREFIX: &str = "bucket-";
 const SEALED_PREFIX: &str = "sealed-";
+const DEAD: &str = "dead";
 const CONDEMNED: &str = "condemned";
 
 /// What sled could not do.
@@ -78,6 +80,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the machine refuses, and not the data: a full disk, no more files, no right. The data may be good.
+    pub fn is_refusal(&self) -> bool {
+        let (Self::Io(error) | Self::Sled(sled::Error::Io(error))) = self else {
+            return false;
+        };
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let kinds = [
+            PermissionDenied,
+            QuotaExceeded,
+            ReadOnlyFilesystem,
+            StorageFull,
+        ];
+        // EIO, ENFILE, EMFILE.
+        kinds.contains(&error.kind()) || matches!(error.raw_os_error(), Some(5 | 23 | 24))
+    }
+
     /// Whether what is on disk is not what was written, so that trying again does not help.
     pub fn is_damage(&self) -> bool {
         match self {
@@ -109,6 +127,8 @@ pub struct State {
     /// The log's first offset, when what stood before it is not known and no checkpoint has told it yet. On disk too: else a restart would
     /// make an uninformed replica a ready one.
     pub uninformed: Option<Offset>,
+    /// The log's time where it was begun with, ms since 1970; of an uninformed one.
+    pub begins_ms: Option<i64>,
     /// It lacked the beginning and was not ready yet: it takes over others' digests.
     pub rebasing: bool,
     /// So many events did not win. What is on disk must name them all.
@@ -126,6 +146,8 @@ impl State {
         out.put_u64_le(self.digest);
         out.put_u8(self.uninformed.is_some().into());
         out.put_u64_le(self.uninformed.unwrap_or_default());
+        out.put_u8(self.begins_ms.is_some().into());
+        out.put_i64_le(self.begins_ms.unwrap_or_default());
         out.put_u8(self.rebasing.into());
         out.put_u64_le(self.rejected);
         self.age.encode(&mut out);
@@ -146,11 +168,14 @@ impl State {
         let digest = body.try_get_u64_le().ok()?;
         let is_uninformed = body.try_get_u8().ok()? != 0;
         let first = body.try_get_u64_le().ok()?;
+        let has_begun = body.try_get_u8().ok()? != 0;
+        let begins_ms = body.try_get_i64_le().ok()?;
         Some(Self {
             next,
             anchor: has_anchor.then_some(anchor),
             digest,
             uninformed: is_uninformed.then_some(first),
+            begins_ms: has_begun.then_some(begins_ms),
             rebasing: body.try_get_u8().ok()? != 0,
             rejected: body.try_get_u64_le().ok()?,
             age: Age::take(&mut body)?,
@@ -248,8 +273,19 @@ impl Store {
         };
         match store.open_buckets() {
             Ok(()) => Ok(store),
-            Err(error) => store.rebuild(&error.to_string()),
+            Err(error) => store.made_anew(&error),
         }
+    }
+
+    /// Makes it anew because of this error, unless that says nothing of the data.
+    ///
+    /// # Errors
+    /// The machine refuses.
+    pub fn made_anew(self, error: &StoreError) -> Result<Self, RegistryFailure> {
+        if error.is_refusal() {
+            return Err(self.failed(error));
+        }
+        self.rebuild(&error.to_string())
     }
 
     fn view(&self) -> PathBuf {
@@ -269,6 +305,12 @@ impl Store {
         if let Ok(words) = fs::read_to_string(self.view().join(CONDEMNED)) {
             return Err(StoreError::Unusable(words));
         }
+        for entry in fs::read_dir(self.view())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(DEAD) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
         for id in self.found(SEALED_PREFIX)? {
             let path = self.sealed_path(id);
             if !Sealed::is_finished(&path) {
@@ -278,7 +320,7 @@ impl Store {
             self.sealed.lock().insert(id, Sealed::open(&path)?);
             // It was sealed, but its first form not removed any more.
             if self.path_of(id).exists() {
-                fs::remove_dir_all(self.path_of(id))?;
+                self.remove(&self.path_of(id))?;
             }
         }
         for id in self.found(BUCKET_PREFIX)? {
@@ -323,6 +365,11 @@ impl Store {
         partitions: u32,
         go_on: impl Fn() -> bool,
     ) -> Result<Option<Sealed>, StoreError> {
+        if self.sealed(id).is_some() {
+            return Err(StoreError::Unusable(format!(
+                "bucket {id} is sealed already"
+            )));
+        }
         let path = self.sealed_path(id);
         let blocks = self.bucket(id)?;
         if path.exists() {
@@ -363,7 +410,14 @@ impl Store {
         // sled writes once more when its last handle goes.
         drop(db);
         crash::point("registry-before-removal");
-        Ok(fs::remove_dir_all(self.path_of(id))?)
+        Ok(self.remove(&self.path_of(id))?)
+    }
+
+    /// Removes a directory of the view: under another name first, so that half of one is never taken for a whole one.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let dead = free_beside(&self.view().join(DEAD), "bucket");
+        fs::rename(path, &dead)?;
+        fs::remove_dir_all(dead)
     }
 
     /// Throws everything away, keeping it beside for whoever wants to know why, and begins anew.
@@ -396,7 +450,7 @@ impl Store {
             return Ok(Blocks(db.clone()));
         }
         let config = sled::Config::new().cache_capacity(CACHE_BYTES);
-        let db = database::open(&self.path_of(id), config).map_err(StoreError::Unusable)?;
+        let db = database::open(&self.path_of(id), config)?;
         buckets.insert(id, db.clone());
         Ok(Blocks(db))
     }
@@ -515,7 +569,7 @@ impl Store {
         let dead = std::mem::replace(&mut *self.sealed.lock(), kept);
         for (id, sealed) in dead {
             drop(sealed);
-            fs::remove_dir_all(self.sealed_path(id))?;
+            self.remove(&self.sealed_path(id))?;
             removed.push(id);
         }
         Ok(removed)

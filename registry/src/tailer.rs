@@ -6,7 +6,7 @@ use crate::handle::Shared;
 use crate::lanes::Lane;
 use crate::leadership;
 use crate::store::{State, Store};
-use rtf_kafka::{Isolation, Polled, Record, Start, Tail};
+use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Start, Tail};
 use rtf_proto::{Offset, PartitionId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,9 @@ const CYCLE_RECORDS: usize = 1024;
 const POLL: Duration = Duration::from_millis(20);
 const QUESTION: Duration = Duration::from_secs(10);
 /// A broker that is well says within this which partitions there are; meanwhile nothing is applied.
+/// A topic that is not known is asked for so often.
+const TRIES: u32 = 5;
+const TRY_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Partitions that the broker does not have yet are looked for again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -104,6 +107,7 @@ impl Tailer {
                 }
                 Polled::EndOfPartition(_) => {}
                 Polled::Idle => break,
+                Polled::Failed(error @ KafkaError::Unknown { .. }) => self.doubt(error)?,
                 Polled::Failed(error) => return Err(error.into()),
             }
             wait = Duration::ZERO;
@@ -128,11 +132,49 @@ impl Tailer {
         }
         self.look_again = Instant::now() + LOOK_AGAIN;
         let positions: Vec<_> = self.unread.iter().map(|p| (*p, Start::Beginning)).collect();
-        match self.tail.add(&positions, ANSWER_WITHIN) {
+        match self.begin_reading(&positions) {
             Ok(true) => self.unread.clear(),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "new partitions of the log cannot be read yet"),
         }
+    }
+}
+
+impl Tailer {
+    /// False when the broker does not know all of them yet. One whose log lost its beginning already must be told what stood there.
+    fn begin_reading(&mut self, positions: &[(PartitionId, Start)]) -> Result<bool, KafkaError> {
+        if !self.tail.add(positions, ANSWER_WITHIN)? {
+            return Ok(false);
+        }
+        for (partition, _) in positions {
+            let (first, _) = self.tail.offsets(*partition, ANSWER_WITHIN)?;
+            if first > 0 && !self.shared.settings.embedded {
+                self.applier.begins_late(*partition, first);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The broker that was asked last does not know the log's topic, or not all of its partitions. Another one may, and this one will; unless it
+    /// is gone.
+    fn doubt(&self, error: KafkaError) -> Result<(), RegistryFailure> {
+        tracing::warn!(%error, "a broker does not know all of the join log's topic");
+        let cluster = Cluster::connect(&self.shared.settings)?;
+        let followed = self.shared.lanes.all();
+        let most = followed.iter().map(|lane| lane.partition).max();
+        for _ in 0..TRIES {
+            let topic = cluster.topic(&self.shared.topic);
+            let is_there = topic.is_ok_and(|topic| {
+                topic.is_some_and(|topic| {
+                    topic.id == self.shared.log && Some(topic.partitions) > most
+                })
+            });
+            if is_there {
+                return Ok(());
+            }
+            std::thread::sleep(TRY_EVERY);
+        }
+        Err(error.into())
     }
 }
 

@@ -32,7 +32,7 @@ impl View {
     ) -> Result<(Self, Lanes), RegistryFailure> {
         let (mut store, mut partitions) = match guarded(|| read(&store)) {
             Ok(partitions) => (store, partitions),
-            Err(error) => (store.rebuild(&error.to_string())?, Vec::new()),
+            Err(error) => (store.made_anew(&error)?, Vec::new()),
         };
         let roots = match partitions.as_slice() {
             [] => ask()?,

@@ -4,8 +4,9 @@ use rtf_proto::{Offset, PartitionId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A log that is not as far as it was applied, or applied as far as it is, for so long is a failure.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
+/// A log that is not as far as it was applied, or applied as far as it is, for so long is a failure. Longer than from one heartbeat to the next: an idle
+/// partition may end in something that is no record, the marker of a transaction of somebody else's.
+const STALLED_AFTER: Duration = Duration::from_secs(180);
 
 /// What was seen of a partition at the last look that saw it move.
 #[derive(Clone, Copy)]
@@ -19,6 +20,11 @@ struct Progress {
 pub struct Watchdog(HashMap<PartitionId, Progress>);
 
 impl Watchdog {
+    /// Nobody could be asked: what was seen before says nothing of the time since.
+    pub fn blind(&mut self, partition: PartitionId) {
+        self.0.remove(&partition);
+    }
+
     /// A look: applied up to here, and the log ends there. For how long that has stood still, if it is too long.
     pub fn look(
         &mut self,
@@ -49,11 +55,12 @@ mod tests {
         assert_eq!(watchdog.look(0, 5, 5, at(0)), None);
         assert_eq!(watchdog.look(0, 5, 5, at(500)), None, "nothing to read");
         assert_eq!(watchdog.look(0, 5, 9, at(530)), None);
-        assert_eq!(watchdog.look(0, 6, 9, at(559)), None, "it moves");
-        assert_eq!(watchdog.look(0, 6, 20, at(618)), None);
-        assert_eq!(watchdog.look(1, 6, 20, at(619)), None, "another one");
-        let stalled = Some(Duration::from_secs(60));
-        assert_eq!(watchdog.look(0, 6, 30, at(619)), stalled);
-        assert_eq!(watchdog.look(1, 6, 4, at(679)), stalled, "it was cut");
+        assert_eq!(watchdog.look(0, 6, 9, at(679)), None, "it moves");
+        assert_eq!(watchdog.look(0, 6, 20, at(858)), None);
+        assert_eq!(watchdog.look(1, 6, 20, at(859)), None, "another one");
+        assert_eq!(watchdog.look(0, 6, 30, at(859)), Some(STALLED_AFTER));
+        assert_eq!(watchdog.look(1, 6, 4, at(1039)), Some(STALLED_AFTER), "cut");
+        watchdog.blind(0);
+        assert_eq!(watchdog.look(0, 6, 30, at(2000)), None, "Kafka was away");
     }
 }

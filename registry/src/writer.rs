@@ -308,6 +308,12 @@ impl Writer {
         }
     }
 
+    /// Places kept for what has not come back.
+    #[cfg(test)]
+    pub fn places(&self) -> usize {
+        self.life.read().pending.lock().len()
+    }
+
     /// Registrations that were appended and have not come back.
     pub fn events_under_way(&self) -> usize {
         let life = self.life.read().clone();

@@ -112,6 +112,21 @@ fn a_replica_from_nothing_learns_from_a_checkpoint_or_refuses() -> Result<()> {
     Ok(())
 }
 
+/// Whoever does not know ids that others still remember must not answer for them, whatever a checkpoint tells.
+#[test]
+#[ignore = "needs real servers: ./test runs it"]
+fn a_replica_that_lacks_what_others_remember_refuses() -> Result<()> {
+    let mut done = Done::open()?;
+    done.scene.pipeline.stop(ALL)?;
+    done.cut(6)?;
+    done.scene.pipeline.delete_registry_data(0)?;
+    done.scene.pipeline.start(ALL)?;
+    let words = done.last_words()?;
+    let told = "holds no checkpoint that tells all of what was resolved before";
+    ensure!(words.contains(told), "{words}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn a_log_that_is_made_anew_stops_the_registry() -> Result<()> {

@@ -208,6 +208,10 @@ impl Stage {
         }
         let digest = self.operator().does(&["digest"])?;
         ensure!(digest["agree"] == true, "{digest}");
+        // What was given up and started again is still as it was; only what was not followed before is read anew.
+        let data = self.scene.pipeline.registry_data(1);
+        let anew = data.join("view.broken-0").exists();
+        ensure!(!anew, "a restart threw a view away: {}", data.display());
         Ok(())
     }
 }

@@ -34,6 +34,14 @@ pub enum KafkaError {
         /// What the client or the broker said.
         words: String,
     },
+    /// The broker that was asked does not know the topic, or not so many partitions of it.
+    #[error("topic `{topic}`: {words}")]
+    Unknown {
+        /// The topic.
+        topic: String,
+        /// What the client or the broker said.
+        words: String,
+    },
     /// The position asked for is not in the partition any more, or not yet.
     #[error("topic `{topic}` has no record at the position asked for: {words}")]
     OutOfRange {
@@ -96,8 +104,8 @@ pub(crate) fn sort(topic: &str, error: Native) -> PollError {
             Code::UnknownTopicOrPartition
             | Code::UnknownTopic
             | Code::UnknownPartition
-            | Code::UnknownTopicId
-            | Code::TopicAuthorizationFailed
+            | Code::UnknownTopicId => PollError::Real(KafkaError::Unknown { topic, words }),
+            Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::BadMessage
             | Code::InvalidMessage => PollError::Real(KafkaError::Topic { topic, words }),

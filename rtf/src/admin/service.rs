@@ -171,7 +171,7 @@ impl Admin for AdminService {
         &self,
         _: Request<pb::DigestRequest>,
     ) -> Result<Response<pb::DigestResponse>, Status> {
-        let digests = self.registry("Digest")?.handle().digests();
+        let digests = self.registry("Digest")?.handle().digests()?;
         let partitions = digests.into_iter().map(digest).collect();
         Ok(Response::new(pb::DigestResponse { partitions }))
     }
