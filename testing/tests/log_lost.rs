@@ -14,6 +14,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// Buckets of a second, so checkpoints every few.
 const HORIZON: &str = "12s";
+const CHECKPOINTS_WITHIN: Duration = Duration::from_secs(4);
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(90);
 const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
@@ -82,8 +83,9 @@ impl Done {
 #[ignore = "needs real servers: ./test runs it"]
 fn a_replica_from_nothing_learns_from_a_checkpoint_or_refuses() -> Result<()> {
     let mut done = Done::open()?;
-    // Retention takes only what is forgotten.
+    // Retention takes only what is forgotten, and a checkpoint says so.
     done.scene.pipeline.wait_forgotten(ALL, FORGOTTEN_WITHIN)?;
+    pause(CHECKPOINTS_WITHIN);
     done.scene.pipeline.stop(ALL)?;
     done.cut(12)?;
     done.scene.pipeline.delete_registry_data(0)?;

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use rtf_kafka::Embedded;
 use rtf_proto::{EventId, LookupItem, Registry, RegistryError, Verdict};
 use rtf_registry::{Options, RegistryHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Everything accepted in all partitions, once `wanted` came.
@@ -354,8 +354,10 @@ async fn a_broken_producer_is_replaced_under_a_new_incarnation_and_nothing_is_lo
     };
     let mut verdicts = registry.handle.register(items()).await;
     // Unknown is an answer; the same tokens again.
+    let begun = Instant::now();
     while let Err(error) = verdicts {
         assert!(error.is_retriable(), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
         verdicts = registry.handle.register(items()).await;
     }
     let registered = |verdict: &Verdict| matches!(verdict, Verdict::Registered(_));
