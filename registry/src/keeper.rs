@@ -12,6 +12,7 @@ use crate::watchdog::Watchdog;
 use rtf_kafka::Cluster;
 use rtf_proto::control::{Control, Settings};
 use rtf_proto::{Offset, PartitionId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ const STOP_POLL: Duration = Duration::from_millis(50);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 /// A checkpoint is due after this, or after half a bucket.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// A bucket is sealed so long after nobody writes to it any more, or after the time it holds.
+const SEAL_AFTER: Duration = Duration::from_secs(30);
 /// The topic's settings are verified this often.
 const VERIFY_EVERY: Duration = Duration::from_secs(180);
 /// A broker that is well answers within this.
@@ -51,6 +54,8 @@ pub struct Keeper {
     deviations: u32,
     heard_at: Instant,
     watchdog: Watchdog,
+    /// When it was seen first that nobody writes to a bucket any more.
+    left: HashMap<BucketId, Instant>,
 }
 
 impl Keeper {
@@ -64,6 +69,7 @@ impl Keeper {
         let now = Instant::now();
         Self {
             watchdog: Watchdog::default(),
+            left: HashMap::new(),
             settings: topic.settings(),
             // As soon as the log is applied: only then it is known how many partitions it speaks of.
             verify_at: now,
@@ -133,10 +139,9 @@ impl Keeper {
     }
 
     /// Rewrites the buckets that no partition writes to any more, nor may write to again after a crash.
-    fn seal(&self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
-        let lanes = self.shared.lanes.all().into_iter();
-        let settled = lanes.map(|lane| lane.remembered.read().settled_in()).min();
-        if settled.is_none_or(|id| self.store.open_before(id).is_empty()) {
+    fn seal(&mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
+        let due = self.due_for_sealing();
+        if due.is_empty() {
             return Ok(());
         }
         // The states that say so are on the disk before what they leave behind is removed.
@@ -144,7 +149,7 @@ impl Keeper {
             tracing::warn!(%error, "the registry's data could not be synced; nothing is sealed");
             return Ok(());
         }
-        for id in settled.map_or(Vec::new(), |id| self.store.open_before(id)) {
+        for id in due {
             let begun = Instant::now();
             match self.seal_one(id, stop) {
                 Ok(None) => return Ok(()),
@@ -159,6 +164,18 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// Buckets that were left long enough ago. A sealed one does not know its winners' tokens any more, and who did not hear that he won asks again.
+    fn due_for_sealing(&mut self) -> Vec<BucketId> {
+        let lanes = self.shared.lanes.all().into_iter();
+        let settled = lanes.map(|lane| lane.remembered.read().settled_in()).min();
+        let open = settled.map_or(Vec::new(), |id| self.store.open_before(id));
+        let now = Instant::now();
+        self.left.retain(|id, _| open.contains(id));
+        let after = SEAL_AFTER.min(Duration::from_millis(self.settings.span_ms));
+        let is_due = |id: &BucketId| now - *self.left.entry(*id).or_insert(now) >= after;
+        open.into_iter().take_while(is_due).collect()
     }
 
     /// Its bytes on disk; `None` when stopped before it was done.
@@ -255,6 +272,14 @@ impl Keeper {
         }
         let mut due = Vec::new();
         if remembered.age.settings() != Some(self.settings) {
+            let before = remembered.age.settings();
+            if let Some(before) = before.filter(|_| lane.partition == 0) {
+                tracing::warn!(
+                    horizon_ms = self.settings.horizon_ms,
+                    before_ms = before.horizon_ms,
+                    "the log remembers ids for another time than [registry].horizon says; it is changed for all replicas. If this comes again and again, they are configured differently"
+                );
+            }
             due.push(Control::Settings(self.settings));
         }
         let span = Duration::from_millis(self.settings.span_ms);

@@ -2,8 +2,6 @@
 
 use crate::error::RegistryFailure;
 use crate::log_topic::LogTopic;
-use crate::remembered::Remembered;
-use crate::store::State;
 use rtf_kafka::{Isolation, Polled, Settings, Start, Tail, TopicInfo};
 use rtf_proto::Offset;
 use rtf_proto::record::decode;
@@ -37,13 +35,6 @@ pub fn ask(
         return Err(topic.wrong_count(roots));
     }
     Ok(roots)
-}
-
-/// The partitions the log began with, as far as the replica's own state on disk knows.
-pub fn of(loaded: &[(Remembered, State)]) -> u32 {
-    let first =
-        |(remembered, _): &(Remembered, State)| remembered.lineage.counts().first().copied();
-    loaded.iter().filter_map(first).min().unwrap_or(1)
 }
 
 /// The first offset of partition 0, and the count that its first record of ours names.

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Memory holds about 2.5 bytes an id: 18 bits of filter (Graf and Lemire, *Binary Fuse Filters*, 2022) and 16 bytes a block. An absent id is answered
-//! by the filter, but for one in 65,536; a present one reads one block. Tokens are not kept: a chain of attempts is over long before.
+//! by the filter, but for one in 65,536; a present one reads one block. Tokens are not kept: a chain of attempts is over
+//! before, or hears that its event is resolved instead of that it resolved it.
 //! Why plain files: docs/adr/0007.
 
 use crate::block::DamagedBlock;

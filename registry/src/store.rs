@@ -460,6 +460,22 @@ impl Store {
     /// # Errors
     /// A value that was not written here.
     pub fn load(&self, partition: PartitionId) -> Result<Loaded, StoreError> {
+        let state = self.state(partition)?;
+        let rejected = rejected::load(&self.rejected_path(partition), state.rejected)?;
+        Ok(Loaded {
+            rejected: rejected.ok_or(StoreError::Incomplete {
+                bucket: state.age.current(),
+                partition,
+            })?,
+            state,
+        })
+    }
+
+    /// The newest state of a partition.
+    ///
+    /// # Errors
+    /// A value that was not written here.
+    pub fn state(&self, partition: PartitionId) -> Result<State, StoreError> {
         let mut newest = State::default();
         for db in self.buckets.lock().values() {
             if let Some(bytes) = db.get(state_key(partition))? {
@@ -469,14 +485,7 @@ impl Store {
                 }
             }
         }
-        let rejected = rejected::load(&self.rejected_path(partition), newest.rejected)?;
-        Ok(Loaded {
-            rejected: rejected.ok_or(StoreError::Incomplete {
-                bucket: newest.age.current(),
-                partition,
-            })?,
-            state: newest,
-        })
+        Ok(newest)
     }
 
     /// Partitions that have a state, in order.

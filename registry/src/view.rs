@@ -5,7 +5,6 @@ use crate::error::RegistryFailure;
 use crate::lanes::{Lanes, Serves};
 use crate::lineage::Lineage;
 use crate::remembered::{Remembered, Shelf};
-use crate::roots;
 use crate::store::{State, Store, StoreError};
 use rtf_proto::PartitionId;
 use rtf_proto::partitioner::children;
@@ -30,14 +29,11 @@ impl View {
         serves: &Serves,
         ask: impl FnOnce() -> Result<u32, RegistryFailure>,
     ) -> Result<(Self, Lanes), RegistryFailure> {
-        let (mut store, mut partitions) = match guarded(|| read(&store)) {
-            Ok(partitions) => (store, partitions),
-            Err(error) => (store.made_anew(&error)?, Vec::new()),
+        let (mut store, (found, mut partitions)) = match guarded(|| read(&store, serves)) {
+            Ok(read) => (store, read),
+            Err(error) => (store.made_anew(&error)?, (None, Vec::new())),
         };
-        let roots = match partitions.as_slice() {
-            [] => ask()?,
-            some => roots::of(some),
-        };
+        let roots = found.map_or_else(ask, Ok)?;
         let lanes = Lanes::new(roots, serves.clone());
         begin_missing(&mut partitions, roots, &store)?;
         if let Err(words) = check(&partitions, &store, &lanes) {
@@ -49,12 +45,25 @@ impl View {
     }
 }
 
-fn read(store: &Store) -> Result<Partitions, StoreError> {
-    let mut shelf = Shelf::new();
+/// How many partitions the log began with, as far as the states know, and the partitions that are followed: what was followed before may have
+/// been removed since.
+fn read(store: &Store, serves: &Serves) -> Result<(Option<u32>, Partitions), StoreError> {
     let partitions = store.partitions()?.into_iter();
-    partitions
-        .map(|partition| Remembered::load_sharing(partition, store, &mut shelf))
-        .collect()
+    let states: Vec<(PartitionId, State)> = partitions
+        .map(|partition| Ok((partition, store.state(partition)?)))
+        .collect::<Result<_, StoreError>>()?;
+    let first = |(_, state): &(PartitionId, State)| state.lineage.counts().first().copied();
+    let Some(roots) = states.iter().filter_map(first).min() else {
+        return Ok((None, Vec::new()));
+    };
+    let lanes = Lanes::new(roots, serves.clone());
+    let mut shelf = Shelf::new();
+    let followed = states
+        .iter()
+        .filter(|(partition, _)| lanes.follows(*partition));
+    let followed =
+        followed.map(|(partition, _)| Remembered::load_sharing(*partition, store, &mut shelf));
+    Ok((Some(roots), followed.collect::<Result<_, _>>()?))
 }
 
 /// Of these partitions nothing is on disk: the replica is new, did not serve them before, or ended before it had read anything of them. They are read from

@@ -344,25 +344,24 @@ async fn a_broken_producer_is_replaced_under_a_new_incarnation_and_nothing_is_lo
     let data = tempfile::tempdir().unwrap();
     let registry = start(&broker.settings(), data.path()).await;
     let before = registry.handle.status().await.unwrap().incarnation;
-    broker.lose_sequence();
-    let ids: Vec<String> = (0..50).map(|n| format!("id-{n}")).collect();
-    let items = || {
-        ids.iter()
-            .zip(1..)
-            .map(|(id, token)| item(id, token))
-            .collect()
-    };
-    let mut verdicts = registry.handle.register(items()).await;
-    // Unknown is an answer; the same tokens again.
     let begun = Instant::now();
-    while let Err(error) = verdicts {
-        assert!(error.is_retriable(), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
-        verdicts = registry.handle.register(items()).await;
+    let mut ids = (0..).map(|n| format!("id-{n}")).zip(1..);
+    // Not every lost sequence breaks a producer: librdkafka may have others on their way.
+    while registry.handle.status().await.unwrap().incarnation == before {
+        broker.lose_sequence();
+        let some: Vec<_> = ids.by_ref().take(50).collect();
+        let items = || some.iter().map(|(id, token)| item(id, *token)).collect();
+        let mut verdicts = registry.handle.register(items()).await;
+        // Unknown is an answer; the same tokens again.
+        while let Err(error) = verdicts {
+            assert!(error.is_retriable(), "{error}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
+            verdicts = registry.handle.register(items()).await;
+        }
+        let registered = |verdict: &Verdict| matches!(verdict, Verdict::Registered(_));
+        let verdicts = verdicts.unwrap();
+        assert!(verdicts.iter().all(registered), "{verdicts:?}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never breaks");
     }
-    let registered = |verdict: &Verdict| matches!(verdict, Verdict::Registered(_));
-    assert!(verdicts.unwrap().iter().all(registered));
-    let after = registry.handle.status().await.unwrap().incarnation;
-    assert_ne!(before, after);
     registry.stop().await;
 }
