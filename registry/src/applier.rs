@@ -4,6 +4,7 @@ use crate::apply::{Decision, Place, apply};
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
 use crate::lanes::Lane;
+use crate::leadership::hash_of;
 use crate::lineage::{Birth, Lineage};
 use crate::pending::Slot;
 use crate::remembered::Remembered;
@@ -401,7 +402,7 @@ impl Applying<'_> {
     fn record(mut self, record: &LogRecord<'_>) -> Result<Next, RegistryFailure> {
         let place = RecordPlace {
             offset: record.offset,
-            hash: crc32fast::hash(record.value.unwrap_or_default()),
+            hash: hash_of(record.value.unwrap_or_default()),
         };
         if let Some(anchor) = self.partition.anchor.take()
             && (place.offset, place.hash) != anchor
@@ -694,5 +695,9 @@ fn is_child(remembered: &Remembered) -> bool {
 }
 
 #[cfg(test)]
-#[path = "model_tests.rs"]
+#[path = "applier_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod model_tests;

@@ -3,6 +3,7 @@
 //! librdkafka skips its own check for plain offsets (RULE 9), so the last applied record is read again and compared.
 
 use crate::error::RegistryFailure;
+use crate::fnv::fnv1a;
 use crate::handle::Shared;
 use rtf_kafka::{Isolation, KafkaError, Polled, Start, Tail};
 use rtf_proto::{Offset, PartitionId};
@@ -47,6 +48,12 @@ pub fn check(
     })
 }
 
+/// What a record is known by. No CRC: a barrier ends in its own, and the CRC of that is the same for all of them.
+pub fn hash_of(value: &[u8]) -> u32 {
+    let hash = fnv1a(value);
+    (hash ^ (hash >> 32)) as u32
+}
+
 enum Read {
     Hash(u32),
     Gone,
@@ -66,9 +73,7 @@ fn read(shared: &Shared, partition: PartitionId, offset: Offset) -> Result<Read,
     while Instant::now() < deadline {
         match tail.poll(POLL) {
             Polled::Record(record) if record.offset() == offset => {
-                return Ok(Read::Hash(crc32fast::hash(
-                    record.value().unwrap_or_default(),
-                )));
+                return Ok(Read::Hash(hash_of(record.value().unwrap_or_default())));
             }
             Polled::Record(_) | Polled::Failed(KafkaError::OutOfRange { .. }) => {
                 return Ok(Read::Gone);
@@ -80,4 +85,35 @@ fn read(shared: &Shared, partition: PartitionId, offset: Offset) -> Result<Read,
         }
     }
     Ok(if ended { Read::Gone } else { Read::Nothing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::Lanes;
+    use crate::testing;
+    use rtf_kafka::{Embedded, Sender};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_log_without_the_last_applied_record_is_another_one() {
+        let broker = Embedded::start().unwrap();
+        broker.create_topic("t", 1).unwrap();
+        let sender = Sender::open(&broker.settings()).unwrap();
+        for value in [b"0", b"1"] {
+            sender.send("t", Some(0), None, Some(value)).unwrap();
+        }
+        sender.flush(Duration::from_secs(10)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut shared = testing::shared(folder.path(), &Arc::new(Lanes::new(1, None)));
+        shared.settings = broker.settings();
+        check(&shared, 0, (1, hash_of(b"1"))).unwrap();
+        for (offset, value) in [(1, b"0"), (2, b"2"), (9, b"9")] {
+            let other = check(&shared, 0, (offset, hash_of(value))).unwrap_err();
+            assert!(
+                matches!(other, RegistryFailure::Truncated { .. }),
+                "{offset}: {other}"
+            );
+        }
+    }
 }

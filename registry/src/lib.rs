@@ -47,6 +47,8 @@ mod service;
 mod split;
 mod store;
 mod tailer;
+#[cfg(test)]
+mod testing;
 mod view;
 mod watchdog;
 mod writer;

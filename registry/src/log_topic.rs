@@ -5,6 +5,7 @@ use crate::lineage::Lineage;
 use rtf_kafka::{Cluster, TopicInfo};
 use rtf_proto::LogId;
 use rtf_proto::control::Settings;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Largest record of the log: a row of two records of a megabyte each fits with room to spare.
@@ -112,7 +113,10 @@ impl LogTopic {
     }
 
     fn check(&self, cluster: &Cluster) -> Result<(), RegistryFailure> {
-        let config = cluster.topic_config(&self.name)?;
+        self.check_config(&cluster.topic_config(&self.name)?)
+    }
+
+    fn check_config(&self, config: &BTreeMap<String, String>) -> Result<(), RegistryFailure> {
         let found = |setting: &str| config.get(setting).cloned().unwrap_or_default();
         for (setting, wanted) in [
             ("cleanup.policy", "delete"),
@@ -149,5 +153,79 @@ impl LogTopic {
             found,
             wanted,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(partitions: u32) -> LogTopic {
+        LogTopic {
+            name: "t.joins".into(),
+            partitions,
+            replication: None,
+            horizon: Duration::from_secs(3600),
+            verify: true,
+        }
+    }
+
+    #[test]
+    fn a_topic_that_would_lose_or_reorder_decisions_is_refused() {
+        let topic = topic(4);
+        let good: BTreeMap<String, String> = [
+            ("cleanup.policy", "delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("unclean.leader.election.enable", "false"),
+            ("retention.bytes", "-1"),
+            ("retention.ms", "7500000"),
+            ("max.message.bytes", "8388608"),
+        ]
+        .map(|(setting, value)| (setting.to_owned(), value.to_owned()))
+        .into();
+        topic.check_config(&good).unwrap();
+        for (wrong, value) in [
+            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "compact,delete"),
+            ("message.timestamp.type", "CreateTime"),
+            ("unclean.leader.election.enable", "true"),
+            ("retention.bytes", "1073741824"),
+            ("retention.ms", "7499999"),
+            ("max.message.bytes", "1048588"),
+        ] {
+            let mut config = good.clone();
+            config.insert(wrong.into(), value.into());
+            let refused = topic.check_config(&config).unwrap_err();
+            assert!(
+                matches!(&refused, RegistryFailure::TopicSetting { setting, found, .. } if *setting == wrong && found == value),
+                "{wrong} = {value}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn partitions_that_no_split_made_are_refused() {
+        let mut lineage = Lineage::root(4);
+        topic(4).check_counts(4, &lineage).unwrap();
+        let raised = topic(4).check_counts(8, &lineage).unwrap_err();
+        assert!(
+            matches!(
+                raised,
+                RegistryFailure::Raised {
+                    found: 8,
+                    count: 4,
+                    ..
+                }
+            ),
+            "{raised}"
+        );
+        lineage.want(8);
+        topic(4).check_counts(8, &lineage).unwrap();
+        assert!(topic(4).check_counts(12, &lineage).is_err());
+        let other = topic(5).check_counts(4, &lineage).unwrap_err();
+        assert!(
+            matches!(other, RegistryFailure::PartitionCount { .. }),
+            "{other}"
+        );
     }
 }

@@ -3,27 +3,23 @@
 
 use super::*;
 use crate::database::guarded;
-use crate::store;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
+use crate::testing::{self, LOG};
 use crate::view::View;
-use crate::writer::Writer;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rtf_kafka::{AppenderOptions, Settings as KafkaSettings};
 use rtf_proto::control::Settings;
 use rtf_proto::partitioner::{children, partition_of};
-use rtf_proto::record::{Body, encode_barrier, encode_control, encode_event};
-use rtf_proto::{EventId, Incarnation, LogId, Outcome, Registration, Source, Token, TopicId};
-use std::collections::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use rtf_proto::record::{encode_barrier, encode_control, encode_event};
+use rtf_proto::{EventId, Incarnation, LogId, Registration, TopicId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-const LOG: LogId = TopicId([1; 16]);
 const OTHER_LOG: LogId = TopicId([2; 16]);
 const ROOTS: u32 = 2;
 /// Partitions the log can have at the most.
@@ -207,24 +203,9 @@ fn id(number: u16) -> EventId {
 }
 
 fn registration(number: u16, token: u64) -> Registration {
-    let source = Source {
-        topic: "t".into(),
-        topic_id: TopicId([8; 16]),
-        partition: 0,
-        offset: number.into(),
-    };
-    let body = Body::Joined {
-        row: Bytes::from_static(b"row"),
-    }
-    .encode();
-    Registration {
-        id: id(number),
-        outcome: Outcome::Joined,
-        source,
-        token: Token(token),
-        later_ts: 0,
-        body,
-    }
+    let mut item = testing::registration(&format!("event-{number}"), token);
+    item.source.offset = number.into();
+    item
 }
 
 /// Writes the log that these ops make, and the model of it.
@@ -370,31 +351,11 @@ struct Replica {
 
 impl Replica {
     fn open(folder: &TempDir) -> Self {
-        Self::skipping(folder, None)
-    }
-
-    fn skipping(folder: &TempDir, skipped: Option<(PartitionId, Offset)>) -> Self {
         let store = Store::open(folder.path(), "t", LOG).unwrap();
         let (view, lanes) = View::open(store, &None, || Ok(ROOTS)).unwrap();
         let lanes = Arc::new(lanes);
-        // Nobody is there: what is written comes from the model.
-        let settings = KafkaSettings {
-            bootstrap: "127.0.0.1:1".into(),
-            properties: Default::default(),
-            embedded: true,
-        };
-        let options = AppenderOptions {
-            topic: "t".into(),
-            linger: Duration::from_secs(1),
-            delivery_timeout: Duration::from_secs(60),
-            max_record_bytes: 1 << 20,
-            queue_bytes: 1 << 20,
-        };
-        let (writer, _) = Writer::open(settings.clone(), options, LOG, lanes.clone()).unwrap();
-        let data = folder.path().into();
-        let mut shared = Shared::new(settings, "t".into(), LOG, data, writer, lanes.clone());
-        shared.skip.extend(skipped);
-        let shared = Arc::new(shared);
+        // What is written comes from the model.
+        let shared = Arc::new(testing::shared(folder.path(), &lanes));
         let store = Arc::new(view.store);
         let mut applier = Applier::new(shared.clone(), store.clone());
         let mut followed = Vec::new();
@@ -595,28 +556,6 @@ proptest! {
 /// Each case opens some databases.
 const CASES: u32 = 16;
 
-fn written(log: &Log, partition: PartitionId, position: usize) -> LogRecord<'_> {
-    let record = &log.0[&partition][position];
-    LogRecord {
-        partition,
-        offset: offset_of(position),
-        append_ms: record.append_ms,
-        key: record.key.as_deref(),
-        value: Some(&record.value),
-    }
-}
-
-/// Some events in partition 0 of a log.
-fn events() -> Log {
-    let ids = (0..IDS).filter(|number| partition_of(id(*number).as_bytes(), ROOTS) == 0);
-    let event = |id| Op::Event {
-        id,
-        stale: 0,
-        token: 1,
-    };
-    write(&ids.take(5).map(event).collect::<Vec<_>>()).0
-}
-
 /// What a replica appended itself and came back keeps no place, or all that is appended later would.
 #[test]
 fn what_came_back_keeps_no_place() {
@@ -656,59 +595,6 @@ fn what_came_back_keeps_no_place() {
     assert_eq!(replica.shared.lanes.all().len(), 3, "it is split");
     // The child's birth is announced, and did not come back.
     assert!(replica.shared.writer.places() <= 1);
-}
-
-/// A broken record of ours stops every replica, again and again, unless it is named as one to skip (RULE 8).
-#[test]
-fn a_broken_record_of_ours_is_not_passed_over() {
-    let mut log = events();
-    let position = 4;
-    let value = &mut log.0.get_mut(&0).unwrap()[position].value;
-    let last = value.len() - 1;
-    value[last] ^= 1;
-    let folder = memory();
-    for is_skipped in [false, false, true] {
-        let skipped = is_skipped.then_some((0, offset_of(position)));
-        let mut replica = Replica::skipping(&folder, skipped);
-        match replica.finish(&log) {
-            Ok(()) => assert!(is_skipped),
-            Err(RegistryFailure::Poison {
-                partition, offset, ..
-            }) => assert_eq!(
-                (partition, offset, is_skipped),
-                (0, offset_of(position), false)
-            ),
-            Err(other) => panic!("{other}"),
-        }
-    }
-}
-
-/// Another record where the last applied one stood: the log is another one (RULE 9).
-#[test]
-fn another_record_at_the_anchor_is_noticed() {
-    let mut log = events();
-    let folder = memory();
-    let mut replica = Replica::open(&folder);
-    replica.finish(&log).unwrap();
-    drop(replica);
-    let last = log.0[&0].len() - 1;
-    for is_other in [false, true] {
-        if is_other {
-            *log.0.get_mut(&0).unwrap()[last].value.last_mut().unwrap() ^= 1;
-        }
-        let mut replica = Replica::open(&folder);
-        let lane = replica.shared.lanes.get(0).unwrap();
-        let state = replica.store.load(0).unwrap().state;
-        replica.applier.resume(lane, &state, state.anchor, None);
-        let applied = replica.applier.apply(&written(&log, 0, last));
-        match applied {
-            Ok(()) => assert!(!is_other),
-            Err(RegistryFailure::Truncated { offset, .. }) => {
-                assert_eq!((offset, is_other), (offset_of(last), true));
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
 }
 
 /// What may befall a file while nobody looks.

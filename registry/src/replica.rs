@@ -261,3 +261,44 @@ fn failed(thread: &'static str, error: &ThreadError) -> RegistryFailure {
         words: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtf_kafka::Embedded;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_log_is_read_on_a_thread_of_its_own() {
+        let broker = Embedded::start().unwrap();
+        broker.create_topic("t", 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            topic: "t".into(),
+            partitions: 1,
+            serves: None,
+            replication: None,
+            horizon: Duration::from_secs(3600),
+            data: folder.path().into(),
+            skip: BTreeSet::new(),
+            strict: true,
+        };
+        let settings = broker.settings();
+        let opened = tokio::task::spawn_blocking(move || Replica::open(&options, &settings));
+        let replica = opened.await.unwrap().unwrap();
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(replica.run(|| ready.send(()).unwrap(), stop.clone()));
+        is_ready.await.unwrap();
+        let names: Vec<String> = std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")))
+            .filter_map(Result::ok)
+            .collect();
+        assert!(
+            names.iter().any(|name| name.trim() == "rtf-log-tail"),
+            "{names:?}"
+        );
+        stop.cancel();
+        running.await.unwrap().unwrap();
+    }
+}

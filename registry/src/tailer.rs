@@ -215,3 +215,32 @@ fn entry_point(
         _ => Ok((Start::Offset(state.next), None)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::Lanes;
+    use crate::testing;
+
+    #[test]
+    fn only_what_the_log_has_lost_is_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = testing::shared(folder.path(), &Arc::new(Lanes::new(1, None)));
+        let anchor = Some((17, 3));
+        let enter = |next, first, end| {
+            let state = State {
+                next,
+                anchor: anchor.filter(|_| next > 0),
+                ..State::default()
+            };
+            entry_point(&shared, 0, &state, first, end)
+        };
+        assert_eq!(enter(0, 5, 9).unwrap(), (Start::Beginning, None));
+        assert_eq!(enter(20, 0, 40).unwrap(), (Start::Offset(17), anchor));
+        assert_eq!(enter(20, 20, 20).unwrap(), (Start::Offset(20), None));
+        for (first, end) in [(21, 40), (0, 19)] {
+            let lost = enter(20, first, end).unwrap_err();
+            assert!(matches!(lost, RegistryFailure::Truncated { .. }), "{lost}");
+        }
+    }
+}

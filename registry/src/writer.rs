@@ -185,8 +185,7 @@ impl Writer {
         let waits = self.append_slot(slot).await;
         let life = self.life.read().clone();
         if let Some(words) = life.appender.fatal() {
-            let held = self.renew(&life, &words).into_iter();
-            held.for_each(|slot| self.append_later(slot));
+            self.renew(&life, &words);
         }
         waits
     }
@@ -206,7 +205,6 @@ impl Writer {
                 }
                 Err((AppendError::UnknownPartition, back)) => return Some(*back),
                 Err((AppendError::Fatal(words), back)) => {
-                    // What the broken producer still held is appended by whoever waits for it: its callers try again.
                     self.renew(&life, &words);
                     slot = *back;
                     tokio::time::sleep(ROOM_POLL).await;
@@ -289,21 +287,21 @@ impl Writer {
             > self.options.max_record_bytes
     }
 
-    /// Replaces a broken producer, once, and returns what it had not seen come back.
-    fn renew(&self, broken: &Arc<Life>, words: &str) -> Vec<Slot> {
+    /// Replaces a broken producer, once; what it had not seen come back is appended again.
+    fn renew(&self, broken: &Arc<Life>, words: &str) {
         let mut life = self.life.write();
         if life.incarnation != broken.incarnation {
-            return Vec::new();
+            return;
         }
         match new_life(&self.settings, &self.options, &self.again) {
             Ok(new) => {
                 tracing::warn!(reason = words, incarnation = %new.incarnation, "the producer of the join log was made anew");
                 *life = new;
-                broken.pending.lock().drain()
+                let held = broken.pending.lock().drain();
+                held.into_iter().for_each(|slot| self.append_later(slot));
             }
             Err(error) => {
                 tracing::error!(%error, "the producer of the join log cannot be made anew");
-                Vec::new()
             }
         }
     }
@@ -344,4 +342,149 @@ fn new_life(
         appender,
         pending: Mutex::default(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lineage::Lineage;
+    use crate::remembered::Remembered;
+    use crate::store::Store;
+    use crate::testing::{LOG, appends, registration};
+    use rtf_kafka::{Embedded, Isolation, Polled, Start, Tail};
+    use rtf_proto::Token;
+    use rtf_proto::record::{Content, decode};
+    use std::time::Instant;
+    use tempfile::TempDir;
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    /// A writer to a log of one partition, with nobody who reads it.
+    struct Alone {
+        broker: Embedded,
+        writer: Writer,
+        again: mpsc::UnboundedReceiver<Again>,
+        _folder: TempDir,
+    }
+
+    fn alone() -> Alone {
+        let broker = Embedded::start().unwrap();
+        broker.create_topic("t", 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "t", LOG).unwrap();
+        let lanes = Arc::new(Lanes::new(1, None));
+        lanes.add(
+            0,
+            Remembered::fresh(0, Lineage::root(1), &store).unwrap(),
+            0,
+        );
+        let (writer, again) = Writer::open(broker.settings(), appends(), LOG, lanes).unwrap();
+        Alone {
+            broker,
+            writer,
+            again,
+            _folder: folder,
+        }
+    }
+
+    impl Alone {
+        fn flush(&self) {
+            self.writer.flush(Duration::from_secs(10));
+        }
+
+        /// Incarnation, sequence and token of the first events of the log.
+        fn log(&self, events: usize) -> Vec<(Incarnation, u64, Token)> {
+            let from = [(0, Start::Beginning)];
+            let settings = self.broker.settings();
+            let tail = Tail::open(&settings, "t", &from, Isolation::ReadUncommitted).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let mut found = Vec::new();
+            while found.len() < events && Instant::now() < deadline {
+                let Polled::Record(record) = tail.poll(Duration::from_millis(100)) else {
+                    continue;
+                };
+                let read = decode(record.key(), record.value()).unwrap();
+                let Content::Event(event) = read.content else {
+                    panic!("only events were appended")
+                };
+                found.push((read.stamp.incarnation, read.stamp.sequence, event.token));
+            }
+            found
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_report_answers_nobody() {
+        let alone = alone();
+        let (batch, mut answers) = Batch::new(1);
+        let items = [(0, registration("a", 5))];
+        alone.writer.append(items, &batch).unwrap();
+        alone.flush();
+        assert_eq!(alone.log(1).len(), 1, "it is in the log");
+        assert_eq!(answers.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(
+            alone.writer.events_under_way(),
+            1,
+            "its slot waits for the tail"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_append_of_unknown_fate_goes_again_with_its_token() {
+        let mut alone = alone();
+        let (batch, mut answers) = Batch::new(1);
+        let items = [(0, registration("a", 5))];
+        alone.writer.append(items, &batch).unwrap();
+        alone.flush();
+        let life = alone.writer.incarnation();
+        let reports = Reports {
+            incarnation: life,
+            again: alone.writer.again.clone(),
+        };
+        reports.unknown(0, "timed out");
+        assert_eq!(answers.try_recv(), Err(TryRecvError::Empty));
+        let again = alone.again.recv().await.unwrap();
+        assert!(alone.writer.append_again(again).await.is_none());
+        alone.flush();
+        let token = Token(5);
+        assert_eq!(alone.log(2), [(life, 0, token), (life, 1, token)]);
+        assert!(
+            alone.writer.came_back(life, 0).is_none(),
+            "the ghost is nobody's"
+        );
+        assert!(alone.writer.came_back(life, 1).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_broken_producer_is_made_anew_as_another_incarnation() {
+        let mut alone = alone();
+        let broken = alone.writer.incarnation();
+        let (batch, _answers) = Batch::new(1);
+        let items = [(0, registration("a", 5))];
+        alone.writer.life.read().appender.break_down();
+        assert!(alone.writer.append(items.clone(), &batch).is_err());
+        let life = alone.writer.incarnation();
+        assert_ne!(life, broken);
+        alone.writer.append(items, &batch).unwrap();
+        alone.flush();
+        assert_eq!(alone.log(1), [(life, 0, Token(5))]);
+        // So is one that breaks while it has something under way: that is appended again.
+        alone.writer.life.read().appender.break_down();
+        let (other, _answers) = Batch::new(1);
+        let slot = Slot::Event {
+            item: registration("b", 6),
+            batch: other,
+            index: 0,
+        };
+        assert!(alone.writer.append_again(Again::Slot(slot)).await.is_none());
+        let renewed = alone.writer.incarnation();
+        assert_ne!(renewed, life);
+        while let Ok(again) = alone.again.try_recv() {
+            assert!(alone.writer.append_again(again).await.is_none());
+        }
+        alone.flush();
+        let tokens: Vec<_> = (alone.log(3).into_iter())
+            .map(|(incarnation, _, token)| (incarnation == renewed, token.0))
+            .collect();
+        assert_eq!(tokens, [(false, 5), (true, 6), (true, 5)]);
+    }
 }

@@ -459,7 +459,7 @@ fn records_to_skip_are_written_partition_and_offset() {
     assert_eq!(skipped, [(3, 1234), (0, 0)]);
     let one = skipping("15/7").unwrap();
     assert_eq!(one.registry.skipped().collect::<Vec<_>>(), [(15, 7)]);
-    for wrong in ["3", "3:4", "/4", "3/", "-1/4", "a/b", "3/4/5", "16/0"] {
+    for wrong in ["3", "3:4", "/4", "3/", "-1/4", "a/b", "3/4/5"] {
         let error = skipping(wrong).unwrap_err();
         assert!(error.contains("`registry.skip_records`"), "{error}");
         assert!(error.contains(&format!("`{wrong}`")), "{error}");

@@ -143,6 +143,16 @@ impl<D: Deliveries> Appender<D> {
             .map(|(code, words)| format!("{code}: {words}"))
     }
 
+    /// Breaks the producer as a broker that fenced it would, for tests of what then happens.
+    #[doc(hidden)]
+    #[expect(unsafe_code, reason = "rdkafka 0.39 has no safe call for it")]
+    pub fn break_down(&self) {
+        let client = self.producer.client().native_ptr();
+        let code = rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        // SAFETY: the pointer is the living client's own, the words are a C string.
+        unsafe { rdkafka_sys::rd_kafka_test_fatal_error(client, code, c"a test".as_ptr()) };
+    }
+
     /// Waits until nothing is under way, at the most for `timeout`.
     pub fn flush(&self, timeout: Duration) {
         if let Err(error) = self.producer.flush(timeout) {
@@ -172,26 +182,27 @@ fn config(settings: &Settings, options: &AppenderOptions) -> ClientConfig {
             "queue.buffering.max.kbytes",
             (options.queue_bytes / 1024).to_string(),
         )
-        .set("queue.buffering.max.messages", "500000");
+        .set("queue.buffering.max.messages", "500000")
+        .remove("transactional.id");
     config
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::tests::{careless, expect};
 
     #[test]
-    fn appends_are_idempotent_wait_for_all_replicas_and_are_no_transactions() {
+    fn appends_are_idempotent_whatever_the_user_sets() {
         let options = AppenderOptions {
             topic: "t".into(),
             linger: Duration::from_millis(1),
-            delivery_timeout: Duration::from_secs(1),
+            delivery_timeout: Duration::from_secs(10),
             max_record_bytes: 1 << 20,
             queue_bytes: 1 << 20,
         };
-        let config = config(&Settings::default(), &options);
-        assert_eq!(config.get("enable.idempotence"), Some("true"));
-        assert_eq!(config.get("acks"), Some("all"));
+        let config = config(&careless(), &options);
+        expect(&config, &[("enable.idempotence", "true"), ("acks", "all")]);
         assert_eq!(config.get("transactional.id"), None);
     }
 }

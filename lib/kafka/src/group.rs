@@ -1,6 +1,6 @@
 //! Reading as a member of a consumer group, cooperatively.
 
-use crate::polled::polled;
+use crate::polled::{LONGEST_POLL, polled};
 use crate::settings::{self, create, log, signed, watermarks};
 use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
@@ -117,9 +117,9 @@ impl<H: GroupEvents> GroupReader<H> {
         })
     }
 
-    /// The next thing, at the latest after `timeout`; calls the [`GroupEvents`].
+    /// The next thing, at the latest after `timeout`, and never later than after 100 ms; calls the [`GroupEvents`].
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        polled(&self.topic, self.consumer.poll(timeout))
+        polled(&self.topic, self.consumer.poll(timeout.min(LONGEST_POLL)))
     }
 
     /// What was handed in at [`open`](Self::open).
@@ -274,23 +274,26 @@ fn config(settings: &Settings, options: &GroupOptions) -> ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::tests::{careless, expect};
 
     #[test]
-    fn a_member_rebalances_cooperatively_and_is_missed_when_it_was_promised() {
+    fn a_member_is_cooperative_and_soon_missed_whatever_the_user_sets() {
         let options = GroupOptions {
             topic: "t".into(),
             group: "g".into(),
-            isolation: Isolation::ReadCommitted,
             session_timeout: Duration::from_secs(6),
-            instance_id: Some("one".into()),
+            isolation: Isolation::ReadCommitted,
+            instance_id: None,
         };
-        let config = config(&Settings::default(), &options);
-        let strategy = config.get("partition.assignment.strategy");
-        assert_eq!(strategy, Some("cooperative-sticky"));
-        assert_eq!(config.get("session.timeout.ms"), Some("6000"));
-        assert_eq!(config.get("heartbeat.interval.ms"), Some("1500"));
-        assert_eq!(config.get("group.instance.id"), Some("one"));
-        assert_eq!(config.get("auto.offset.reset"), Some("earliest"));
-        assert_eq!(config.get("enable.auto.commit"), Some("false"));
+        let wanted = [
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("session.timeout.ms", "6000"),
+            ("heartbeat.interval.ms", "1500"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("isolation.level", "read_committed"),
+            ("check.crcs", "true"),
+        ];
+        expect(&config(&careless(), &options), &wanted);
     }
 }

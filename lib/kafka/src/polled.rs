@@ -7,6 +7,10 @@ use rdkafka::Message;
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers};
 use rtf_proto::{Header, Offset, Original, PartitionId};
+use std::time::Duration;
+
+/// A poll never takes longer (RULE 13): whoever polls also has to stop, to commit and to answer its group.
+pub(crate) const LONGEST_POLL: Duration = Duration::from_millis(100);
 
 /// What one poll brought. Closed: a caller answers all of it.
 pub enum Polled<'a> {

@@ -183,3 +183,37 @@ pub(crate) fn watermarks<C: ClientContext>(
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The user's own properties take away all that the protocol needs.
+    pub fn careless() -> Settings {
+        let properties = [
+            ("enable.idempotence", "false"),
+            ("acks", "1"),
+            ("transactional.id", "t"),
+            ("enable.auto.commit", "true"),
+            ("enable.auto.offset.store", "true"),
+            ("auto.offset.reset", "latest"),
+            ("check.crcs", "false"),
+            ("isolation.level", "read_committed"),
+            ("partition.assignment.strategy", "range"),
+            ("session.timeout.ms", "45000"),
+            ("heartbeat.interval.ms", "30000"),
+        ];
+        Settings {
+            properties: (properties.iter())
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            ..Settings::default()
+        }
+    }
+
+    pub fn expect(config: &ClientConfig, wanted: &[(&str, &str)]) {
+        for (key, value) in wanted {
+            assert_eq!(config.get(key), Some(*value), "{key}");
+        }
+    }
+}

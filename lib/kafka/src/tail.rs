@@ -1,6 +1,6 @@
 //! Reading given partitions from given offsets: no group, no committed offsets, no silent reset (RULE 4).
 
-use crate::polled::polled;
+use crate::polled::{LONGEST_POLL, polled};
 use crate::settings::{self, Quiet, create, signed, watermarks};
 use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
@@ -93,9 +93,9 @@ impl Tail {
         Ok(list)
     }
 
-    /// The next thing, at the latest after `timeout`.
+    /// The next thing, at the latest after `timeout`, and never later than after 100 ms.
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        polled(&self.topic, self.consumer.poll(timeout))
+        polled(&self.topic, self.consumer.poll(timeout.min(LONGEST_POLL)))
     }
 
     /// The partition's first offset and its end (one past the last), asked of the broker.
@@ -124,14 +124,17 @@ fn config(settings: &Settings, isolation: Isolation) -> ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::tests::{careless, expect};
 
     #[test]
-    fn a_tail_checks_what_it_reads_commits_nothing_and_never_jumps() {
-        let config = config(&Settings::default(), Isolation::ReadUncommitted);
-        assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
-        assert_eq!(config.get("check.crcs"), Some("true"));
-        assert_eq!(config.get("auto.offset.reset"), Some("error"));
-        assert_eq!(config.get("enable.auto.commit"), Some("false"));
-        assert_eq!(config.get("enable.auto.offset.store"), Some("false"));
+    fn a_tail_commits_and_resets_nothing_whatever_the_user_sets() {
+        let wanted = [
+            ("auto.offset.reset", "error"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("check.crcs", "true"),
+            ("isolation.level", "read_uncommitted"),
+        ];
+        expect(&config(&careless(), Isolation::ReadUncommitted), &wanted);
     }
 }

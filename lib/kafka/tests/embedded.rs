@@ -2,7 +2,7 @@
 
 use rtf_kafka::{
     Appender, AppenderOptions, Cluster, Deliveries, Embedded, GroupEvents, GroupOptions,
-    GroupReader, Isolation, Polled, Sender, Start, Tail,
+    GroupReader, Isolation, KafkaError, Polled, Sender, Start, Tail,
 };
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +71,63 @@ fn what_is_appended_is_read_from_the_offset_asked_for() {
         .collect();
     assert_eq!(read(&tail, 3), expected);
     assert_eq!(tail.offsets(1, Duration::from_secs(5)).unwrap(), (0, 10));
+}
+
+#[test]
+fn a_position_that_is_not_there_is_an_error() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("log", 1).unwrap();
+    let settings = broker.settings();
+    let sender = Sender::open(&settings).unwrap();
+    sender.send("log", Some(0), None, Some(b"0")).unwrap();
+    sender.flush(Duration::from_secs(10)).unwrap();
+    let from = [(0, Start::Offset(7))];
+    let tail = Tail::open(&settings, "log", &from, Isolation::ReadUncommitted).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        match tail.poll(Duration::from_millis(100)) {
+            Polled::Failed(error) => break error,
+            Polled::Record(record) => panic!("it was reset to {}", record.offset()),
+            _ => assert!(
+                Instant::now() < deadline,
+                "it waits for what may never come"
+            ),
+        }
+    };
+    assert!(matches!(error, KafkaError::OutOfRange { .. }), "{error}");
+}
+
+#[test]
+fn a_tail_leaves_no_position_in_its_group() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("log", 1).unwrap();
+    let settings = broker.settings();
+    let sender = Sender::open(&settings).unwrap();
+    sender.send("log", Some(0), None, Some(b"0")).unwrap();
+    sender.flush(Duration::from_secs(10)).unwrap();
+    let from = [(0, Start::Beginning)];
+    let tail = Tail::open(&settings, "log", &from, Isolation::ReadUncommitted).unwrap();
+    assert_eq!(read(&tail, 1).len(), 1);
+    drop(tail);
+    let cluster = Cluster::connect(&settings).unwrap();
+    assert_eq!(
+        cluster.committed("ready-to-fly.tail", "log").unwrap(),
+        [(0, None)]
+    );
+}
+
+#[test]
+fn a_poll_ends_soon_however_long_it_may_take() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("log", 1).unwrap();
+    let from = [(0, Start::Beginning)];
+    let settings = broker.settings();
+    let tail = Tail::open(&settings, "log", &from, Isolation::ReadUncommitted).unwrap();
+    let begun = Instant::now();
+    for _ in 0..2 {
+        tail.poll(Duration::from_secs(60));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
