@@ -35,11 +35,11 @@ impl View {
         };
         let roots = found.map_or_else(ask, Ok)?;
         let lanes = Lanes::new(roots, serves.clone());
-        begin_missing(&mut partitions, roots, &store)?;
+        begin_missing(&mut partitions, &lanes, &store)?;
         if let Err(words) = check(&partitions, &store, &lanes) {
             partitions.clear();
             store = store.rebuild(&words)?;
-            begin_missing(&mut partitions, roots, &store)?;
+            begin_missing(&mut partitions, &lanes, &store)?;
         }
         Ok((Self { store, partitions }, lanes))
     }
@@ -66,14 +66,15 @@ fn read(store: &Store, serves: &Serves) -> Result<(Option<u32>, Partitions), Sto
     Ok((Some(roots), followed.collect::<Result<_, _>>()?))
 }
 
-/// Of these partitions nothing is on disk: the replica is new, did not serve them before, or ended before it had read anything of them. They are read from
+/// Of these partitions nothing is on disk, and they are followed: the replica is new, did not serve them before, or ended before it had read anything of them. They are read from
 /// the first record there is; what was split from them follows from that.
 fn begin_missing(
     partitions: &mut Partitions,
-    roots: u32,
+    lanes: &Lanes,
     store: &Store,
 ) -> Result<(), RegistryFailure> {
-    for partition in 0..roots {
+    let roots = lanes.layout().roots();
+    for partition in (0..roots).filter(|partition| lanes.follows(*partition)) {
         let is_there = |(known, _): &(Remembered, State)| known.partition() == partition;
         if !partitions.iter().any(is_there) {
             let fresh = Remembered::fresh(partition, Lineage::root(roots), store);
