@@ -173,8 +173,11 @@ impl Keeper {
         let open = settled.map_or(Vec::new(), |id| self.store.open_before(id));
         let now = Instant::now();
         self.left.retain(|id, _| open.contains(id));
+        for id in &open {
+            self.left.entry(*id).or_insert(now);
+        }
         let after = SEAL_AFTER.min(Duration::from_millis(self.settings.span_ms));
-        let is_due = |id: &BucketId| now - *self.left.entry(*id).or_insert(now) >= after;
+        let is_due = |id: &BucketId| now - self.left[id] >= after;
         open.into_iter().take_while(is_due).collect()
     }
 

@@ -621,7 +621,7 @@ const DAMAGES: [Damage; 6] = [
 impl Damage {
     fn befall(self, path: &Path, random: &mut StdRng) {
         let mut bytes = std::fs::read(path).unwrap();
-        let at = random.random_range(0..=bytes.len());
+        let at = random.random_range(0..bytes.len().max(1));
         match self {
             Self::Delete => return std::fs::remove_file(path).unwrap(),
             Self::DeleteFolder => return std::fs::remove_dir_all(path.parent().unwrap()).unwrap(),
@@ -735,14 +735,17 @@ fn damage_changes_no_winner() {
         let (log, model) = write(&ops.unwrap().current());
         let folder = memory();
         let mut replica = Replica::open(&folder);
+        let mut torn_states = Vec::new();
         for _ in 0..TORN_EACH {
             let copy = torn(&mut replica, &log, &folder, &mut random);
-            let (_, is_anew) = recover(&log, &model, &copy);
+            let (recovered, is_anew) = recover(&log, &model, &copy);
+            torn_states.push(recovered.states(&model));
             hit.entry("torn".into()).or_default()[usize::from(is_anew)] += 1;
         }
         drop(replica);
         let (mut replica, _) = recover(&log, &model, &folder);
         let undamaged = replica.states(&model);
+        assert!(torn_states.iter().all(|states| *states == undamaged));
         for _ in 0..DAMAGES_EACH {
             if random.random() {
                 replica.seal().unwrap();

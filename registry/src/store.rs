@@ -101,8 +101,9 @@ impl StoreError {
         match self {
             Self::Damaged(_) | Self::Incomplete { .. } | Self::Missing { .. } => true,
             Self::Panicked(_) | Self::Sled(sled::Error::Corruption { .. }) => true,
+            Self::Sled(sled::Error::ReportableBug(_)) => true,
             // A file that ends early, or is gone.
-            Self::Io(error) => matches!(
+            Self::Io(error) | Self::Sled(sled::Error::Io(error)) => matches!(
                 error.kind(),
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
             ),
@@ -662,7 +663,9 @@ fn name(data: &Path, ours: &str) -> io::Result<Option<String>> {
             // Written whole or not at all.
             let partial = data.join("log.partial");
             fs::write(&partial, ours)?;
+            File::open(&partial)?.sync_all()?;
             fs::rename(&partial, &file)?;
+            File::open(data)?.sync_all()?;
             Ok(None)
         }
         Err(error) => Err(error),
