@@ -417,17 +417,19 @@ impl Applying<'_> {
             return Ok(Next::Record);
         }
         let decoded = self.decode(record)?;
+        // Whatever this replica appended and reads again gives its slot back.
+        let own = decoded.as_ref().and_then(|decoded| {
+            let Stamp {
+                incarnation,
+                sequence,
+                ..
+            } = decoded.stamp;
+            self.shared.writer.came_back(incarnation, sequence)
+        });
         // One lock a record: readers see it wholly applied or not at all.
         let lane = self.partition.lane.clone();
         let mut remembered = lane.remembered.write();
         if let Some(partitions) = self.epoch(&remembered, decoded.as_ref()) {
-            // Nobody waits for it, but its slot is to be freed.
-            let stamp = decoded.as_ref().map(|decoded| decoded.stamp);
-            stamp.map(|stamp| {
-                self.shared
-                    .writer
-                    .came_back(stamp.incarnation, stamp.sequence)
-            });
             return Ok(Next::Split(Epoch {
                 partition: self.id(),
                 place,
@@ -444,9 +446,9 @@ impl Applying<'_> {
         if let Some(decoded) = &decoded {
             match &decoded.content {
                 Content::Event(event) => {
-                    self.event(&mut remembered, record, &decoded.stamp, event)?
+                    self.event(&mut remembered, record, &decoded.stamp, event, own)?
                 }
-                Content::Barrier => self.barrier(&decoded.stamp)?,
+                Content::Barrier => self.barrier(own)?,
                 Content::Control(control) => {
                     self.control(&mut remembered, at, &decoded.stamp, control)?
                 }
@@ -527,6 +529,7 @@ impl Applying<'_> {
         record: &LogRecord<'_>,
         stamp: &Stamp,
         event: &Event<'_>,
+        own: Option<Slot>,
     ) -> Result<(), RegistryFailure> {
         let offset = record.offset;
         let decision = self.decide(remembered, offset, stamp, event);
@@ -544,10 +547,7 @@ impl Applying<'_> {
                 metrics::counter!("rtf_registry_misplaced_records_total").increment(1)
             }
         }
-        let writer = &self.shared.writer;
-        if let Some(Slot::Event { item, batch, index }) =
-            writer.came_back(stamp.incarnation, stamp.sequence)
-        {
+        if let Some(Slot::Event { item, batch, index }) = own {
             match decision {
                 Decision::Won => batch.give(index, Verdict::Registered(offset)),
                 // The chain's own earlier record was first: that is success.
@@ -559,7 +559,10 @@ impl Applying<'_> {
                 }
                 Decision::TooOld => batch.give(index, Verdict::TooOld),
                 // Its partition was split while it was under way: it belongs elsewhere now.
-                Decision::Misplaced => writer.append_later(Slot::Event { item, batch, index }),
+                Decision::Misplaced => {
+                    let slot = Slot::Event { item, batch, index };
+                    self.shared.writer.append_later(slot);
+                }
             }
         }
         Ok(())
@@ -604,10 +607,8 @@ impl Applying<'_> {
             .push((accepted, begin..self.bodies.len()));
     }
 
-    fn barrier(&mut self, stamp: &Stamp) -> Result<(), RegistryFailure> {
-        let writer = &self.shared.writer;
-        if let Some(Slot::Barrier(partition)) = writer.came_back(stamp.incarnation, stamp.sequence)
-        {
+    fn barrier(&mut self, own: Option<Slot>) -> Result<(), RegistryFailure> {
+        if let Some(Slot::Barrier(partition)) = own {
             if let Some(first) = self.partition.uninformed {
                 return Err(RegistryFailure::Uninformed {
                     topic: self.shared.topic.clone(),
@@ -628,10 +629,6 @@ impl Applying<'_> {
         stamp: &Stamp,
         control: &Control,
     ) -> Result<(), RegistryFailure> {
-        // Nobody waits for it, but its slot is to be freed.
-        self.shared
-            .writer
-            .came_back(stamp.incarnation, stamp.sequence);
         if stamp.log != self.shared.log {
             metrics::counter!("rtf_registry_misplaced_records_total").increment(1);
             return Ok(());

@@ -3,7 +3,7 @@
 use rtf_kafka::KafkaError;
 use rtf_proto::record::DecodeError;
 use rtf_proto::{LogId, Offset, PartitionId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A replica stops with one of these. Each says what to do.
@@ -173,4 +173,14 @@ pub enum RegistryFailure {
         /// Its last words.
         words: String,
     },
+}
+
+impl RegistryFailure {
+    /// A directory, or something in it, that cannot be used.
+    pub(crate) fn data(path: &Path, words: impl ToString) -> Self {
+        Self::Data {
+            path: path.into(),
+            words: words.to_string(),
+        }
+    }
 }

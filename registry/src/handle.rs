@@ -123,10 +123,7 @@ impl Shared {
         if error.is_damage() {
             store::condemn(&self.data, &error.to_string());
         }
-        RegistryFailure::Data {
-            path: self.data.clone(),
-            words: error.to_string(),
-        }
+        RegistryFailure::data(&self.data, error)
     }
 
     /// A question could not be answered from the data directory. A replica whose data is damaged stops.
@@ -285,12 +282,17 @@ impl RegistryHandle {
         if self.0.stopping.load(Ordering::Relaxed) {
             return Err(RegistryError::Unavailable("it is stopping".into()));
         }
-        if !*self.0.ready.borrow() {
-            return Err(RegistryError::Unavailable(
-                "it has not applied the log yet".into(),
-            ));
-        }
+        self.has_applied()?;
         self.0.is_connected()
+    }
+
+    /// An error before what was in the log at the start is applied: until then it does not know what it does not know.
+    pub(crate) fn has_applied(&self) -> Result<(), RegistryError> {
+        if self.0.is_ready() {
+            return Ok(());
+        }
+        let words = "it has not applied the log yet".into();
+        Err(RegistryError::Unavailable(words))
     }
 
     /// Looks ids up in their lanes: nearly all absent ones in memory alone, the others where blocking is allowed if they are many.

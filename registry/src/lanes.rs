@@ -74,17 +74,21 @@ impl Lanes {
         }
     }
 
+    /// The partition of the beginning that a partition came from.
+    fn root_of(&self, partition: PartitionId) -> PartitionId {
+        partition % self.inner.read().layout.roots().max(1)
+    }
+
     /// Whether this replica answers for a partition.
     pub fn serves(&self, partition: PartitionId) -> bool {
-        let roots = self.inner.read().layout.roots().max(1);
+        let root = self.root_of(partition);
         let serves = self.serves.as_ref();
-        serves.is_none_or(|served| served.contains(&(partition % roots)))
+        serves.is_none_or(|served| served.contains(&root))
     }
 
     /// Whether it reads a partition: those it serves, and the family of partition 0, where the wish for a split stands.
     pub fn follows(&self, partition: PartitionId) -> bool {
-        let roots = self.inner.read().layout.roots().max(1);
-        partition.is_multiple_of(roots) || self.serves(partition)
+        self.root_of(partition) == 0 || self.serves(partition)
     }
 
     /// Follows a partition from now on; `next` is the first offset it has not applied.

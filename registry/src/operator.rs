@@ -112,9 +112,7 @@ impl RegistryHandle {
     /// # Errors
     /// The database could not.
     pub async fn standing(&self, id: EventId) -> Result<Option<Standing>, RegistryError> {
-        if !self.0.is_ready() {
-            return Err(unavailable("it has not applied the log yet"));
-        }
+        self.has_applied()?;
         let lane = self.0.lane_of(&id)?;
         let read = move || {
             let standing = lane.remembered.read().standing(id.as_bytes());
@@ -137,9 +135,7 @@ impl RegistryHandle {
     /// # Errors
     /// It has not applied the log yet.
     pub fn digests(&self) -> Result<Vec<PartitionDigest>, RegistryError> {
-        if !self.0.is_ready() {
-            return Err(unavailable("it has not applied the log yet"));
-        }
+        self.has_applied()?;
         let lanes = self.0.lanes.all_served();
         let each = (DIGESTS / lanes.len().max(1)).clamp(1, DIGESTS_EACH);
         let digest = |lane: &std::sync::Arc<Lane>| PartitionDigest {
@@ -171,9 +167,7 @@ impl RegistryHandle {
     /// # Errors
     /// The log did not answer in time: the retirement may or may not be in it.
     pub async fn retire(&self, topic: TopicId) -> Result<u32, RegistryError> {
-        if !self.0.is_ready() {
-            return Err(unavailable("it has not applied the log yet"));
-        }
+        self.has_applied()?;
         let held: BTreeSet<SourceId> = (self.holding(topic).into_iter())
             .flat_map(|(_, sources)| sources)
             .collect();

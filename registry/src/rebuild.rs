@@ -68,7 +68,7 @@ impl Rebuild {
     /// # Errors
     /// A registry runs on the directory, or it cannot be read.
     pub fn plan(data: &Path, topic: &str, log: Option<LogId>) -> Result<Self, RegistryFailure> {
-        let failed = |error: io::Error| unusable(data, error.to_string());
+        let failed = |error: io::Error| RegistryFailure::data(data, error);
         if !data.exists() {
             return Ok(Self {
                 moves: Vec::new(),
@@ -77,10 +77,7 @@ impl Rebuild {
         }
         let lock = store::lock(data).map_err(failed)?;
         let lock = lock.ok_or_else(|| {
-            unusable(
-                data,
-                "a registry runs on this directory; stop it first".into(),
-            )
+            RegistryFailure::data(data, "a registry runs on this directory; stop it first")
         })?;
         let mut moves = Vec::new();
         let view = data.join("view");
@@ -109,16 +106,9 @@ impl Rebuild {
     /// The file system could not.
     pub fn execute(&self) -> Result<(), RegistryFailure> {
         let moved = |(from, to): &(PathBuf, PathBuf)| {
-            fs::rename(from, to).map_err(|error| unusable(from, error.to_string()))
+            fs::rename(from, to).map_err(|error| RegistryFailure::data(from, error))
         };
         self.moves.iter().try_for_each(moved)
-    }
-}
-
-fn unusable(path: &Path, words: String) -> RegistryFailure {
-    RegistryFailure::Data {
-        path: path.into(),
-        words,
     }
 }
 

@@ -98,11 +98,10 @@ impl Replica {
         let shared = Arc::new(shared);
         let store = Arc::new(view.store);
         let follow = |(remembered, state): (Remembered, State)| {
-            let partition = remembered.partition();
-            let is_followed = lanes.follows(partition);
-            is_followed.then(|| (lanes.add(partition, remembered, state.next), state))
+            let lane = lanes.add(remembered.partition(), remembered, state.next);
+            (lane, state)
         };
-        let followed: Vec<_> = view.partitions.into_iter().filter_map(follow).collect();
+        let followed = view.partitions.into_iter().map(follow).collect();
         let tailer = Tailer::open(shared.clone(), store.clone(), followed)?;
         let keeper = Keeper::new(shared.clone(), store, cluster, topic, options.strict);
         tracing::info!(topic = options.topic, log = %info.id, ids = shared.ids(), "the registry is open");

@@ -123,10 +123,7 @@ impl RegistryHandle {
     /// # Errors
     /// The number does not fit; another one is under way; or it is not done in time, and goes on by itself.
     pub async fn split(&self, partitions: u32) -> Result<u32, RegistryError> {
-        if !self.is_ready() {
-            let words = "it has not applied the log yet".into();
-            return Err(RegistryError::Unavailable(words));
-        }
+        self.has_applied()?;
         let before = self.check_split(partitions).await?;
         self.wish(partitions).await?;
         let deadline = Instant::now() + DONE_WITHIN;

@@ -435,10 +435,7 @@ impl Store {
 
     /// The data directory cannot be used.
     pub fn failed(&self, error: &StoreError) -> RegistryFailure {
-        RegistryFailure::Data {
-            path: self.data.clone(),
-            words: error.to_string(),
-        }
+        RegistryFailure::data(&self.data, error)
     }
 
     /// A reader of a bucket, which is made unless it is there.
@@ -596,18 +593,12 @@ impl Store {
 
 /// Takes the directory for this process, and names the log in it, or checks the name that is there.
 fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> {
-    let failed = |words: String| RegistryFailure::Data {
-        path: data.into(),
-        words,
-    };
-    let lock = lock(data)
-        .map_err(|error| failed(error.to_string()))?
-        .ok_or_else(|| {
-            failed(
-                "another process uses this directory; each registry needs its own [registry].data"
-                    .into(),
-            )
-        })?;
+    let lock = lock(data).map_err(|error| RegistryFailure::data(data, error))?;
+    let lock = lock.ok_or_else(|| {
+        let words =
+            "another process uses this directory; each registry needs its own [registry].data";
+        RegistryFailure::data(data, words)
+    })?;
     let ours = name_of(log, topic);
     match name(data, &ours) {
         Ok(None) => Ok(lock),
@@ -617,7 +608,7 @@ fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> 
             found,
             wanted: log,
         }),
-        Err(error) => Err(failed(error.to_string())),
+        Err(error) => Err(RegistryFailure::data(data, error)),
     }
 }
 
@@ -681,17 +672,13 @@ pub fn free_beside(path: &Path, word: &str) -> PathBuf {
 }
 
 fn set_aside(view: &Path, words: &str) -> Result<(), RegistryFailure> {
-    let failed = |e: std::io::Error| RegistryFailure::Data {
-        path: view.into(),
-        words: e.to_string(),
-    };
     let aside = free_beside(view, "broken");
     tracing::warn!(
         broken = %view.display(), kept_as = %aside.display(), reason = words,
         "the registry's database is not usable; it is set aside and rebuilt from the join log"
     );
     metrics::counter!("rtf_registry_rebuilds_total").increment(1);
-    fs::rename(view, &aside).map_err(failed)
+    fs::rename(view, &aside).map_err(|error| RegistryFailure::data(view, error))
 }
 
 #[cfg(test)]

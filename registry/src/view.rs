@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 type Partitions = Vec<(Remembered, State)>;
 
-/// The store, and what each partition remembers by it.
+/// The store, and what each partition that is followed remembers by it.
 pub struct View {
     pub store: Store,
     pub partitions: Partitions,
@@ -36,7 +36,7 @@ impl View {
         let roots = found.map_or_else(ask, Ok)?;
         let lanes = Lanes::new(roots, serves.clone());
         begin_missing(&mut partitions, &lanes, &store)?;
-        if let Err(words) = check(&partitions, &store, &lanes) {
+        if let Err(words) = check(&partitions, &store) {
             partitions.clear();
             store = store.rebuild(&words)?;
             begin_missing(&mut partitions, &lanes, &store)?;
@@ -85,22 +85,21 @@ fn begin_missing(
     Ok(())
 }
 
-/// Whether what is followed can be gone on with. Each partition's newest state is whole in itself; a file that was lost may leave one of them older than
+/// Whether it can be gone on with. Each partition's newest state is whole in itself; a file that was lost may leave one of them older than
 /// the others believe it to be.
-fn check(partitions: &Partitions, store: &Store, lanes: &Lanes) -> Result<(), String> {
-    let followed = partitions.iter().map(|(remembered, _)| remembered);
-    let followed: BTreeMap<PartitionId, &Remembered> = followed
+fn check(partitions: &Partitions, store: &Store) -> Result<(), String> {
+    let remembered = partitions.iter().map(|(remembered, _)| remembered);
+    let by_partition: BTreeMap<PartitionId, &Remembered> = remembered
         .map(|remembered| (remembered.partition(), remembered))
-        .filter(|(partition, _)| lanes.follows(*partition))
         .collect();
     let sealed = store.newest_sealed();
-    for (partition, remembered) in &followed {
+    for (partition, remembered) in &by_partition {
         if sealed.is_some_and(|sealed| remembered.age.current() <= sealed) {
             return Err(format!(
                 "partition {partition} goes on in a bucket that is sealed: it was not followed for a while, or what was written of it later is lost"
             ));
         }
-        let count_of = |of: PartitionId| followed.get(&of).map_or(0, |r| r.lineage.count());
+        let count_of = |of: PartitionId| by_partition.get(&of).map_or(0, |r| r.lineage.count());
         if let Some(relative) = torn_from(*partition, &remembered.lineage, count_of) {
             return Err(format!(
                 "partitions {partition} and {relative}, one split from the other, are not of the same time"
