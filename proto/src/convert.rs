@@ -195,6 +195,7 @@ impl From<AcceptedBatch> for pb::TailResponse {
             later_ts: record.later_ts,
             outcome: record.outcome.code().into(),
             body: record.body,
+            source: Some(record.source.into()),
         };
         Self {
             records: batch.records.into_iter().map(accepted).collect(),
@@ -212,6 +213,10 @@ impl TryFrom<pb::TailResponse> for AcceptedBatch {
                 log_ts: record.log_ts,
                 later_ts: record.later_ts,
                 outcome: outcome(record.outcome)?,
+                source: record
+                    .source
+                    .ok_or(BadMessage::Missing("source"))?
+                    .try_into()?,
                 body: record.body,
             })
         };

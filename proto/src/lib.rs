@@ -7,6 +7,7 @@
 pub mod client;
 pub mod control;
 pub mod convert;
+pub mod header;
 mod id;
 pub mod naming;
 mod original;

@@ -10,6 +10,14 @@ pub fn log_topic(name: &str) -> String {
 pub fn dead_letter_topic(name: &str) -> String {
     format!("{name}.dead")
 }
+/// The group whose positions in the join log say how far dead letters are carried.
+pub fn dead_letter_group(name: &str) -> String {
+    format!("{name}.dead")
+}
+/// The transactional id that the dead letters of a partition are written under.
+pub fn dead_letter_transaction(name: &str, partition: PartitionId) -> String {
+    format!("{name}.dead.{partition}")
+}
 /// The dispatcher's consumer group.
 pub fn dispatcher_group(name: &str) -> String {
     format!("{name}.dispatcher")

@@ -68,6 +68,8 @@ pub struct Accepted {
     pub later_ts: i64,
     /// How the event ended.
     pub outcome: Outcome,
+    /// Where its foreign record stands.
+    pub source: (SourceId, Offset),
     /// An encoded [`crate::record::Body`].
     pub body: Bytes,
 }

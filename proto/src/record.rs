@@ -26,8 +26,8 @@
 use crate::control::Control;
 use crate::original::{put, take};
 use crate::{
-    EventId, Incarnation, LogId, Offset, Original, Outcome, PartitionId, Registration, Token,
-    TopicId,
+    EventId, Incarnation, LogId, Offset, Original, Outcome, PartitionId, Registration, SourceId,
+    Token, TopicId,
 };
 use bytes::{Buf, BufMut, Bytes};
 
@@ -38,6 +38,8 @@ const KIND_BARRIER: u8 = 2;
 const KIND_CONTROL: u8 = 3;
 const CRC_AT: usize = 44;
 const COMMON_BYTES: usize = 48;
+/// Largest record of the log: a row of two records of a megabyte each fits with room to spare.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
 /// Bytes in front of an event's body.
 pub const HEADER_BYTES: usize = 92;
 
@@ -89,6 +91,14 @@ pub struct Event<'a> {
     pub later_ts: i64,
     /// See [`Body`].
     pub body: &'a [u8],
+}
+
+impl Event<'_> {
+    /// Where its foreign record stands.
+    pub fn place(&self) -> (SourceId, Offset) {
+        let (topic, partition, offset) = self.source;
+        ((topic, partition), offset)
+    }
 }
 
 /// Why bytes in the log are not a record that can be applied.

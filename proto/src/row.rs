@@ -78,6 +78,20 @@ pub fn close(open: &[u8], joined_ts: i64, offset: Offset, partition: PartitionId
     row
 }
 
+/// The id and the key an open row begins with; `None` when it is none.
+pub fn id_and_key(open: &[u8]) -> Option<(String, String)> {
+    let (id, rest) = take_string(open.strip_prefix(b"{\"id\":")?)?;
+    let (key, _) = take_string(rest.strip_prefix(b",\"key\":")?)?;
+    Some((id, key))
+}
+
+/// The JSON string some bytes begin with, and what follows.
+fn take_string(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter();
+    let text = values.next()?.ok()?;
+    Some((text, &bytes[values.byte_offset()..]))
+}
+
 fn put_fmt(row: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     row.write_fmt(text)
         .expect("writing into memory cannot fail");
@@ -107,7 +121,13 @@ mod tests {
             foreign_ts: 5,
             primary_ts: Some(6),
         };
-        let row = close(&open(&parts), 7, 8, 9);
+        let open = open(&parts);
+        assert_eq!(
+            id_and_key(&open),
+            Some(("a\"b".into(), "Austin, TX ✈".into()))
+        );
+        assert_eq!(id_and_key(&open[1..]), None);
+        let row = close(&open, 7, 8, 9);
         let value: Value = serde_json::from_slice(&row).unwrap();
         assert_eq!(
             value,

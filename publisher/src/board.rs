@@ -1,5 +1,6 @@
 //! How each partition is doing: readiness, gauges, status, and one log line per change. Decides nothing.
 
+use crate::Content;
 use parking_lot::Mutex;
 use rtf_proto::{Offset, PartitionId, RegistryStatus};
 use rtf_service::Component;
@@ -61,6 +62,8 @@ pub struct PartitionStatus {
 /// The partitions side by side.
 pub struct Board {
     readiness: Component,
+    /// What is carried, as metrics call it.
+    content: &'static str,
     inner: Mutex<Inner>,
 }
 
@@ -73,9 +76,10 @@ struct Inner {
 
 impl Board {
     /// No partitions yet.
-    pub fn new(readiness: Component) -> Self {
+    pub fn new(readiness: Component, content: &Content) -> Self {
         Self {
             readiness,
+            content: content.name(),
             inner: Mutex::default(),
         }
     }
@@ -141,7 +145,13 @@ impl Board {
             };
             slot.lag = served.applied.saturating_sub(slot.published);
             let label = slot.partition.to_string();
-            metrics::gauge!("rtf_publisher_lag_records", "partition" => label).set(slot.lag as f64);
+            let gauge = match self.content {
+                Content::ROWS => {
+                    metrics::gauge!("rtf_publisher_lag_records", "partition" => label)
+                }
+                _ => metrics::gauge!("rtf_publisher_dead_letter_lag_records", "partition" => label),
+            };
+            gauge.set(slot.lag as f64);
         }
     }
 
@@ -149,8 +159,10 @@ impl Board {
         let count = |wanted: fn(&State) -> bool| {
             inner.partitions.iter().filter(|p| wanted(&p.state)).count() as f64
         };
-        metrics::gauge!("rtf_publisher_refused").set(count(|s| matches!(s, State::Refused(_))));
-        metrics::gauge!("rtf_publisher_waiting").set(count(|s| {
+        let content = self.content;
+        metrics::gauge!("rtf_publisher_refused", "content" => content)
+            .set(count(|s| matches!(s, State::Refused(_))));
+        metrics::gauge!("rtf_publisher_waiting", "content" => content).set(count(|s| {
             matches!(s, State::SinkAway(_) | State::RegistryAway(_))
         }));
         let worst = inner.partitions.iter().map(|p| &p.state);
@@ -193,11 +205,15 @@ mod tests {
     use rtf_proto::RegistryPartition;
     use rtf_service::Readiness;
 
+    const ROWS: Content = Content::Rows {
+        emit_unjoinable: false,
+    };
+
     #[test]
     fn ready_when_all_carry_and_the_worst_is_told() {
         let readiness = Readiness::default();
         let component = readiness.component("publisher");
-        let board = Board::new(component.clone());
+        let board = Board::new(component.clone(), &ROWS);
         let reason = || component.reason().unwrap_or_default();
         board.no_log("nobody there");
         assert_eq!(reason(), "the registry is away: nobody there");
@@ -224,7 +240,10 @@ mod tests {
 
     #[test]
     fn lag_is_what_the_registry_has_applied_and_the_sink_has_not() {
-        let handle = PublisherHandle(Arc::new(Board::new(Readiness::default().component("p"))));
+        let handle = PublisherHandle(Arc::new(Board::new(
+            Readiness::default().component("p"),
+            &ROWS,
+        )));
         handle.0.open(1);
         handle.0.moved(0, Some(5), 8);
         let partition = RegistryPartition {

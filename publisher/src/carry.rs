@@ -164,7 +164,7 @@ impl Carry {
         for row in rows {
             if row.offset >= self.next {
                 self.next = row.offset + 1;
-                self.window_bytes += row.json.len();
+                self.window_bytes += row.payload.len();
                 self.window.push_back(row);
             }
         }
@@ -244,7 +244,7 @@ impl Carry {
         };
         let (mut rows, mut bytes) = (Vec::new(), 0);
         for row in self.window.range(sent..).take(self.limits.batch_rows) {
-            bytes += row.json.len();
+            bytes += row.payload.len();
             if bytes > self.limits.batch_bytes && !rows.is_empty() {
                 break;
             }
@@ -297,7 +297,7 @@ impl Carry {
 
     fn drop_front(&mut self, rows: usize) {
         for row in self.window.drain(..rows) {
-            self.window_bytes -= row.json.len();
+            self.window_bytes -= row.payload.len();
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The publisher: carries accepted rows, in log order, from the registry into a sink (DESIGN §7).
+//! The publisher: carries accepted rows, in log order, from the registry into a sink (DESIGN §7). Dead letters are another view of the same log,
+//! carried by the same loop into another sink.
 //!
 //! # Theory
 //!
@@ -19,6 +20,8 @@
 mod back_off;
 mod board;
 mod carry;
+mod content;
+mod letter;
 mod meter;
 mod options;
 mod publisher;
@@ -26,5 +29,7 @@ pub mod sink;
 mod worker;
 
 pub use board::{PartitionStatus, PublisherHandle, State};
+pub use content::Content;
+pub use letter::LetterOptions;
 pub use options::Options;
 pub use publisher::Publisher;

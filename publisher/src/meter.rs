@@ -1,5 +1,6 @@
 //! The publisher's metrics, one handle each, so that counting a row costs next to nothing. Decides nothing.
 
+use crate::Content;
 use crate::sink::Row;
 use metrics::{Counter, Histogram};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What a worker counts.
 pub struct Meter {
     rows: Counter,
-    latency: Histogram,
+    latency: Option<Histogram>,
     appended: Counter,
     moved: Counter,
     refused: Counter,
@@ -16,17 +17,23 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The handles of the process's recorder.
-    pub fn new() -> Self {
-        let appends = |outcome: &'static str| metrics::counter!("rtf_publisher_appends_total", "outcome" => outcome);
+    /// The handles of the process's recorder. A dead letter counts as such, and has no latency: it waited on purpose.
+    pub fn new(content: &Content) -> Self {
+        let content = content.name();
+        let is_rows = content == Content::ROWS;
+        let appends = |outcome: &'static str| metrics::counter!("rtf_publisher_appends_total", "content" => content, "outcome" => outcome);
         Self {
-            rows: metrics::counter!("rtf_publisher_rows_total"),
-            latency: metrics::histogram!("rtf_join_latency_seconds"),
+            rows: if is_rows {
+                metrics::counter!("rtf_publisher_rows_total")
+            } else {
+                metrics::counter!("rtf_publisher_dead_letters_total")
+            },
+            latency: is_rows.then(|| metrics::histogram!("rtf_join_latency_seconds")),
             appended: appends("appended"),
             moved: appends("moved"),
             refused: appends("refused"),
             unavailable: appends("unavailable"),
-            skips: metrics::counter!("rtf_publisher_retention_skips_total"),
+            skips: metrics::counter!("rtf_publisher_retention_skips_total", "content" => content),
         }
     }
 
@@ -34,12 +41,14 @@ impl Meter {
     pub fn appended(&self, rows: &[Row]) {
         self.appended.increment(1);
         self.rows.increment(rows.len() as u64);
+        let Some(latency) = &self.latency else {
+            return;
+        };
         let now = now_ms();
         // Rows that were joined together have the same time, and neighbours often were.
         for same in rows.chunk_by(|a, b| a.later_ts == b.later_ts) {
             let latency_ms = now.saturating_sub(same[0].later_ts).max(0);
-            self.latency
-                .record_many(latency_ms as f64 / 1000.0, same.len());
+            latency.record_many(latency_ms as f64 / 1000.0, same.len());
         }
     }
 

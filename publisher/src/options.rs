@@ -1,12 +1,13 @@
 //! What can be set about a publisher. Knows no configuration file.
 
+use crate::Content;
 use std::time::Duration;
 
 /// How rows are carried.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether events that found no partner are rows of the sink too.
-    pub emit_unjoinable: bool,
+    /// What is carried.
+    pub content: Content,
     /// A refused partition is looked at again after this.
     pub recheck_refused: Duration,
     /// A partition without new rows asks the sink where it ends this often, to notice that it was flushed or forgot.
@@ -18,7 +19,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            emit_unjoinable: false,
+            content: Content::Rows {
+                emit_unjoinable: false,
+            },
             recheck_refused: Duration::from_secs(30),
             recheck_idle: Duration::from_secs(1),
             ahead_grace: Duration::from_secs(10),

@@ -45,10 +45,10 @@ impl Publisher {
         readiness: Component,
     ) -> Self {
         Self {
+            board: Arc::new(Board::new(readiness, &options.content)),
             options,
             registry,
             sink,
-            board: Arc::new(Board::new(readiness)),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Where rows go: a sink compares, appends all or nothing, and knows how far it is. Knows no registry.
 
 mod embedded;
+mod kafka;
 mod redis;
 
 pub use embedded::EmbeddedSink;
+pub use kafka::{KafkaSink, KafkaSinkOptions};
 pub use redis::{RedisOptions, RedisSink};
 
 use async_trait::async_trait;
@@ -26,8 +28,8 @@ pub struct Row {
     pub offset: Offset,
     /// Kafka timestamp of the later side, ms since 1970.
     pub later_ts: i64,
-    /// The row as the sink's readers see it.
-    pub json: Bytes,
+    /// What it is made of: the JSON of a row as the sink's readers see it, or an encoded letter.
+    pub payload: Bytes,
 }
 
 /// What became of an append.
@@ -102,6 +104,11 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Tells the sink's readers that there are so many partitions, unless they know of more. Said again and again: a sink may forget it.
     async fn announce(&self, _partitions: u32) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Everything below `next` is carried, and nothing new came for a while. A sink whose cursor stands still while the log goes on may note it.
+    async fn settled(&self, _place: Place, _next: Offset) -> Result<(), SinkError> {
         Ok(())
     }
 

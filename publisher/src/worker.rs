@@ -5,14 +5,12 @@ use crate::board::State;
 use crate::carry::{Ahead, Append, Carry, Limits, Step};
 use crate::meter::Meter;
 use crate::publisher::Shared;
-use crate::sink::{AppendOutcome, Place, Row, SinkError};
+use crate::sink::{AppendOutcome, Place, SinkError};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesOrdered;
-use rtf_proto::record::Body;
 use rtf_proto::{
-    Accepted, AcceptedBatch, AcceptedStream, Offset, Outcome, PartitionId, RegistryError,
-    RegistryStatus, row,
+    AcceptedBatch, AcceptedStream, Offset, PartitionId, RegistryError, RegistryStatus,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,14 +59,14 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, partition: PartitionId) -> Self {
         let log = shared.status.borrow().log;
         Self {
-            shared,
             place: Place { log, partition },
             carry: Carry::new(Limits::default()),
             tail: None,
             under_way: FuturesOrdered::new(),
             back_off: BackOff::default(),
             check_at: Instant::now(),
-            meter: Meter::new(),
+            meter: Meter::new(&shared.options.content),
+            shared,
         }
     }
 
@@ -204,11 +202,15 @@ impl Worker {
                 Ok(batch) => self.offered(batch),
                 Err(error) => self.tail_failed(error),
             },
-            () = tokio::time::sleep_until(self.check_at), if is_idle => {
-                self.carry.doubt();
-                Ok(())
-            }
+            () = tokio::time::sleep_until(self.check_at), if is_idle => self.look_again().await,
         }
+    }
+
+    /// Nothing new came: the sink may note how far the log is carried, and is asked again where it ends.
+    async fn look_again(&mut self) -> Result<(), Trouble> {
+        self.carry.doubt();
+        let next = self.carry.published();
+        Ok(self.shared.sink.settled(self.place, next).await?)
     }
 
     fn answered(&mut self, (append, outcome): Answer) -> Result<(), Trouble> {
@@ -236,49 +238,19 @@ impl Worker {
         let mut rows = Vec::with_capacity(batch.records.len());
         for accepted in batch.records {
             let offset = accepted.offset;
-            match self.row_of(accepted) {
+            match self.shared.options.content.row(self.place, accepted) {
                 Ok(row) => rows.extend(row),
-                Err(trouble) => {
+                Err(words) => {
                     // A broken record of ours stops its partition, behind the rows before it (RULE 8).
                     self.carry.offered(rows, offset);
                     self.tail = None;
                     self.carry.tail_lost();
-                    return Err(trouble);
+                    return Err(Trouble::Refused(words));
                 }
             }
         }
         self.carry.offered(rows, batch.next);
         Ok(())
-    }
-
-    /// The row of an accepted record, if the sink wants it.
-    fn row_of(&self, accepted: Accepted) -> Result<Option<Row>, Trouble> {
-        let Place { partition, .. } = self.place;
-        let Accepted {
-            offset,
-            log_ts,
-            later_ts,
-            outcome,
-            body,
-        } = accepted;
-        match outcome {
-            Outcome::Joined => {}
-            Outcome::Unjoinable(_) if self.shared.options.emit_unjoinable => {}
-            Outcome::Unjoinable(_) | Outcome::Malformed => return Ok(None),
-        }
-        let body = Body::decode(outcome, body);
-        let Some(open) = body.as_ref().and_then(Body::row) else {
-            let words = format!(
-                "the record at offset {offset} of partition {partition} of the join log has no row"
-            );
-            return Err(Trouble::Refused(words));
-        };
-        let json = row::close(open, log_ts, offset, partition).into();
-        Ok(Some(Row {
-            offset,
-            later_ts,
-            json,
-        }))
     }
 
     /// Says what is wrong, lets the appends under way end, and waits before the next try.

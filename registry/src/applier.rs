@@ -600,6 +600,7 @@ impl Applying<'_> {
             log_ts: record.append_ms,
             later_ts: event.later_ts,
             outcome: event.outcome,
+            source: event.place(),
             body: Bytes::new(),
         };
         self.partition

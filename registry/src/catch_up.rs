@@ -172,6 +172,7 @@ fn accepted(
         log_ts: record.timestamp_ms(),
         later_ts: event.later_ts,
         outcome: event.outcome,
+        source: event.place(),
         body: Bytes::copy_from_slice(event.body),
     }))
 }

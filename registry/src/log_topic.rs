@@ -5,13 +5,17 @@ use crate::lineage::Lineage;
 use rtf_kafka::{Cluster, TopicInfo};
 use rtf_proto::LogId;
 use rtf_proto::control::Settings;
+use rtf_proto::record::MAX_RECORD_BYTES;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Largest record of the log: a row of two records of a megabyte each fits with room to spare.
-pub const MAX_RECORD_BYTES: usize = 8 << 20;
 /// Buckets a horizon is cut into; the log keeps one more than twice the horizon.
 const BUCKETS: u32 = 12;
+
+/// So long the log keeps its records: twice the horizon and a bucket.
+pub fn retention(horizon: Duration) -> Duration {
+    horizon * 2 + horizon / BUCKETS
+}
 
 /// What the log's topic must be.
 #[derive(Clone, Debug)]
@@ -29,9 +33,8 @@ pub struct LogTopic {
 }
 
 impl LogTopic {
-    /// Twice the horizon and a bucket.
-    pub fn retention(&self) -> Duration {
-        self.horizon * 2 + self.horizon / BUCKETS
+    fn retention(&self) -> Duration {
+        retention(self.horizon)
     }
 
     /// What decides, as it is to stand in the log.

@@ -126,7 +126,7 @@ impl Recent {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rtf_proto::Outcome;
+    use rtf_proto::{Outcome, TopicId};
 
     fn accepted(offset: Offset, size: usize) -> Accepted {
         Accepted {
@@ -134,6 +134,7 @@ mod tests {
             log_ts: 0,
             later_ts: 0,
             outcome: Outcome::Joined,
+            source: ((TopicId::default(), 0), offset),
             body: vec![0; size].into(),
         }
     }

@@ -5,6 +5,7 @@ use rtf_config::{Config, Isolation, Order, Policy, TopicChecks, Unmatched};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::Settings;
 use rtf_proto::{MAX_ID_BYTES, naming};
+use rtf_publisher::Content;
 use std::time::Duration;
 
 /// Keys a joiner remembers that were asked for in vain.
@@ -74,7 +75,7 @@ pub fn registry(config: &Config) -> rtf_registry::Options {
         topic: naming::log_topic(&config.join.name),
         partitions: registry.partitions,
         serves: registry.served(),
-        replication: (registry.replication > 0).then_some(i32::from(registry.replication)),
+        replication: replication(config),
         horizon: registry.horizon.0,
         data: registry.data.clone(),
         skip: registry.skipped().collect(),
@@ -145,9 +146,41 @@ pub fn dispatcher(config: &Config) -> rtf_dispatcher::Options {
 /// What the publisher must be told.
 pub fn publisher(config: &Config) -> rtf_publisher::Options {
     rtf_publisher::Options {
-        emit_unjoinable: emits_unmatched(config),
+        content: Content::Rows {
+            emit_unjoinable: emits_unmatched(config),
+        },
         ..rtf_publisher::Options::default()
     }
+}
+
+/// What carries dead letters must be told.
+pub fn dead_letters(config: &Config) -> rtf_publisher::Options {
+    rtf_publisher::Options {
+        content: Content::DeadLetters(rtf_publisher::LetterOptions {
+            source_topic: config.join.foreign.topic.clone(),
+            emit_unjoinable: emits_unmatched(config),
+        }),
+        ..rtf_publisher::Options::default()
+    }
+}
+
+/// Where dead letters go.
+pub fn dead_letter_topic(config: &Config) -> rtf_publisher::sink::KafkaSinkOptions {
+    rtf_publisher::sink::KafkaSinkOptions {
+        name: config.join.name.clone(),
+        partitions: config.registry.partitions,
+        replication: replication(config),
+        // Else letters would be written again that the topic has forgotten before the log has.
+        retention: (config.publisher.dead_letter_retention.0)
+            .max(rtf_registry::log_retention(config.registry.horizon.0)),
+        max_record_bytes: rtf_proto::record::MAX_RECORD_BYTES,
+    }
+}
+
+/// Replicas of our topics, unless the cluster's size decides.
+fn replication(config: &Config) -> Option<i32> {
+    let replication = config.registry.replication;
+    (replication > 0).then_some(i32::from(replication))
 }
 
 /// How rows get into Redis.

@@ -14,7 +14,7 @@ use rtf_joiner::JoinerRole;
 use rtf_kafka::Settings;
 use rtf_proto::client::{Endpoints, JoinerClient, RegistryClient};
 use rtf_proto::{Joiner, Registry, pb};
-use rtf_publisher::sink::{EmbeddedSink, RedisSink};
+use rtf_publisher::sink::{EmbeddedSink, KafkaSink, RedisSink};
 use rtf_publisher::{Publisher, PublisherHandle};
 use rtf_registry::Replica;
 use rtf_rows::Rows;
@@ -389,8 +389,10 @@ impl Composer {
             publisher.run(shutdown).await;
             anyhow::Ok(())
         });
+        let letters = self.open_dead_letters()?;
         let figures = Arc::new(PublisherFigures {
             handle,
+            letters,
             metrics: self.metrics.clone(),
         });
         self.serve(
@@ -402,6 +404,30 @@ impl Composer {
             None,
         );
         Ok(())
+    }
+
+    /// The other view of the log. The embedded broker has no transactions, and forgets with its process: there are none.
+    fn open_dead_letters(&mut self) -> anyhow::Result<Option<PublisherHandle>> {
+        if self.settings.embedded {
+            return Ok(None);
+        }
+        let sink = KafkaSink::new(
+            self.settings.clone(),
+            options::dead_letter_topic(&self.config),
+        );
+        let publisher = Publisher::new(
+            options::dead_letters(&self.config),
+            self.registry()?,
+            Arc::new(sink),
+            self.readiness.component("dead letters"),
+        );
+        let handle = publisher.handle();
+        let shutdown = self.supervisor.shutdown();
+        self.supervisor.spawn("dead letters", async move {
+            publisher.run(shutdown).await;
+            anyhow::Ok(())
+        });
+        Ok(Some(handle))
     }
 
     /// Health, reflection, status, metrics: what every role but the page has on its two ports.
@@ -550,19 +576,21 @@ impl Figures for DispatcherFigures {
 
 struct PublisherFigures {
     handle: PublisherHandle,
+    letters: Option<PublisherHandle>,
     metrics: PrometheusHandle,
 }
 
 #[async_trait]
 impl Figures for PublisherFigures {
     async fn figures(&self) -> Value {
-        let lag: u64 = self
-            .handle
-            .partitions()
-            .iter()
-            .map(|partition| partition.lag)
-            .sum();
+        let lag = |handle: &PublisherHandle| -> u64 {
+            let partitions = handle.partitions();
+            partitions.iter().map(|partition| partition.lag).sum()
+        };
         let quantile = |quantile| latency(&self.metrics, quantile);
-        json!({ "publisher_lag": lag, "latency_seconds": { "p50": quantile(0.5), "p99": quantile(0.99) } })
+        json!({
+            "publisher_lag": lag(&self.handle), "dead_letter_lag": self.letters.as_ref().map_or(0, lag),
+            "latency_seconds": { "p50": quantile(0.5), "p99": quantile(0.99) },
+        })
     }
 }

@@ -1,7 +1,8 @@
-//! The independent checker: foreign and primary topic × join log × Redis, against what an oracle knows. It believes none of the roles and
+//! The independent checker: foreign and primary topic × join log × Redis × dead letters, against what an oracle knows. It believes none of the roles and
 //! shares no code with `rtf verify`: winners are found anew from the log's raw records, rows are compared byte for byte with
 //! what was sent, and everything is compared as multisets.
 
+mod letters;
 mod log;
 mod problems;
 mod reigns;
@@ -28,6 +29,7 @@ pub struct Checker {
     settings: Settings,
     redis: String,
     join: Join,
+    has_letters: bool,
 }
 
 /// What is there, after all of it was found right.
@@ -52,11 +54,21 @@ impl Checker {
             settings: kafka_settings(bootstrap),
             redis: redis.into(),
             join,
+            has_letters: true,
+        }
+    }
+
+    /// Nobody carries dead letters here.
+    pub fn without_letters(self) -> Self {
+        Self {
+            has_letters: false,
+            ..self
         }
     }
 
     /// Checks that what is there is what must be there: each event once in the log with the right outcome and the
-    /// right partner, each joined row once in Redis, in order, and nothing else. For a pipeline at rest.
+    /// right partner, each joined row once in Redis, each other one once among the dead letters, in order, and nothing else. For a pipeline at
+    /// rest; the last dead letters may still be on their way.
     ///
     /// # Errors
     /// The first few of each sort of what is wrong, or something cannot be read.
@@ -70,6 +82,9 @@ impl Checker {
             &mut problems,
         );
         self.rows()?.check(&self.join, &winners, &mut problems)?;
+        if self.has_letters {
+            letters::check(&self.settings, &self.join, &sent, &winners, &mut problems)?;
+        }
         problems.into_result()?;
         Ok(winners.counts)
     }

@@ -46,7 +46,7 @@ impl Hand {
     fn new(clicks: &Clicks) -> Result<Self> {
         let servers = Servers::start()?;
         servers.create_topics(&CLICKS, 2)?;
-        let checker = servers.checker(CLICKS);
+        let checker = servers.checker(CLICKS).without_letters();
         let settings = checker.settings();
         Load::start(settings, CLICKS, clicks.events())?.finish()?;
         let config = [("message.timestamp.type", "LogAppendTime")];

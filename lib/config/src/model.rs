@@ -192,6 +192,7 @@ pub struct Dispatcher {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Publisher {
+    pub dead_letter_retention: Span,
     pub listen: SocketAddr,
     #[serde(rename = "http", with = "optional")]
     pub http_at: Option<SocketAddr>,

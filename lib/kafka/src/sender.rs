@@ -1,11 +1,12 @@
 //! Sending data of the user's own making to a topic: what `rtf synth` and the tests do.
 
 use crate::settings::{Quiet, create, partition as native_partition};
+use crate::transactor::headers;
 use crate::{KafkaError, Settings};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use rtf_proto::PartitionId;
+use rtf_proto::{Original, PartitionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -83,7 +84,32 @@ impl Sender {
         let mut record = BaseRecord::<[u8], [u8], ()>::to(topic);
         record.key = key;
         record.payload = value;
+        self.send_native(partition, record)
+    }
+
+    /// Sends a whole record, headers and all, as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_original(
+        &self,
+        topic: &str,
+        partition: Option<PartitionId>,
+        original: &Original,
+    ) -> Result<(), SendError> {
+        let mut record = BaseRecord::to(topic).headers(headers(original));
+        record.key = original.key.as_deref();
+        record.payload = original.value.as_deref();
+        self.send_native(partition, record)
+    }
+
+    fn send_native(
+        &self,
+        partition: Option<PartitionId>,
+        mut record: BaseRecord<'_, [u8], [u8], ()>,
+    ) -> Result<(), SendError> {
         record.partition = partition.map(native_partition);
+        let topic = record.topic;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

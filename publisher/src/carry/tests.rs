@@ -16,7 +16,7 @@ fn row(offset: Offset) -> Row {
     Row {
         offset,
         later_ts: 0,
-        json: vec![b'x'; (offset % 23) as usize].into(),
+        payload: vec![b'x'; (offset % 23) as usize].into(),
     }
 }
 

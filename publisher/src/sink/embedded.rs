@@ -30,7 +30,7 @@ impl Sink for EmbeddedSink {
     ) -> Result<AppendOutcome, SinkError> {
         let entries: Vec<rtf_rows::Entry> = rows
             .iter()
-            .map(|row| (row.offset, row.json.clone()))
+            .map(|row| (row.offset, row.payload.clone()))
             .collect();
         let log = place.log.to_string();
         match self

@@ -109,7 +109,7 @@ impl RedisSink {
     }
 
     fn command(&self, place: Place, call: u64, expected_last: Option<Offset>, rows: &[Row]) -> Cmd {
-        let bytes: usize = rows.iter().map(|row| row.json.len() + ID_BYTES).sum();
+        let bytes: usize = rows.iter().map(|row| row.payload.len() + ID_BYTES).sum();
         let mut command = Cmd::with_capacity(FIXED_ARGUMENTS + 2 * rows.len(), FRAME_BYTES + bytes);
         command
             .arg("EVALSHA")
@@ -122,7 +122,7 @@ impl RedisSink {
             .arg(expected_last.map(entry_id).unwrap_or_default())
             .arg(self.options.max_rows);
         for row in rows {
-            command.arg(entry_id(row.offset)).arg(row.json.as_ref());
+            command.arg(entry_id(row.offset)).arg(row.payload.as_ref());
         }
         command
     }

@@ -4,7 +4,7 @@ use crate::test_log::TestLog;
 use rtf_proto::naming::{redis_log_key, redis_stream};
 use rtf_proto::{Offset, PartitionId};
 use rtf_publisher::sink::{RedisOptions, RedisSink, Sink};
-use rtf_publisher::{Options, Publisher, PublisherHandle};
+use rtf_publisher::{Content, Options, Publisher, PublisherHandle};
 use rtf_service::{Component, Readiness};
 use rtf_testing::{Redis, RedisOptions as ServerOptions};
 use std::sync::Arc;
@@ -31,7 +31,9 @@ pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
 /// Short waits, so that tests are quick.
 pub fn options() -> Options {
     Options {
-        emit_unjoinable: false,
+        content: Content::Rows {
+            emit_unjoinable: false,
+        },
         recheck_refused: Duration::from_millis(100),
         recheck_idle: Duration::from_millis(50),
         ahead_grace: Duration::from_millis(1500),

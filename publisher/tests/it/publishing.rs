@@ -4,7 +4,7 @@ use crate::common::{Running, options, until};
 use crate::test_log::TestLog;
 use rtf_proto::{Offset, Outcome, Reason, RegistryError};
 use rtf_publisher::sink::EmbeddedSink;
-use rtf_publisher::{Options, State};
+use rtf_publisher::{Content, Options, State};
 use rtf_rows::{Limits, Rows};
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ async fn only_joined_rows_unless_told_otherwise() {
         let (log, (rows, sink)) = (TestLog::new(1, 1), memory());
         resolve_all_ways(&log);
         let options = Options {
-            emit_unjoinable,
+            content: Content::Rows { emit_unjoinable },
             ..options()
         };
         let running = Running::start(&log, sink, options);
@@ -119,7 +119,9 @@ async fn a_broken_record_stops_its_partition_behind_the_rows_before_it() {
     log.join(0, 5);
     log.join(1, 5);
     let options = Options {
-        emit_unjoinable: true,
+        content: Content::Rows {
+            emit_unjoinable: true,
+        },
         ..options()
     };
     let running = Running::start(&log, sink, options);

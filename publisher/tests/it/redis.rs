@@ -290,7 +290,7 @@ fn one(offset: u64, bytes: usize) -> Vec<Row> {
     vec![Row {
         offset,
         later_ts: 0,
-        json: vec![b'r'; bytes].into(),
+        payload: vec![b'r'; bytes].into(),
     }]
 }
 

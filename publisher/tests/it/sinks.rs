@@ -14,7 +14,7 @@ fn row(offset: Offset) -> Row {
     Row {
         offset,
         later_ts: 0,
-        json: format!("{{\"offset\":{offset}}}").into(),
+        payload: format!("{{\"offset\":{offset}}}").into(),
     }
 }
 

@@ -75,6 +75,7 @@ impl TestLog {
             log_ts: 1000 + offset as i64,
             later_ts: 900,
             outcome,
+            source: ((TopicId([9; 16]), 3), offset),
             body: body(partition, offset, outcome, filler),
         };
         log.accepted.insert(offset, accepted);

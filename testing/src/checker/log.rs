@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rtf_kafka::{Record, Settings};
 use rtf_proto::naming;
 use rtf_proto::record::{Body, Content, Event, decode};
-use rtf_proto::{LogId, Outcome};
+use rtf_proto::{LogId, Original, Outcome};
 use rtf_synth::Join;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,8 +30,19 @@ pub(super) struct Winners {
     pub(super) fates: Vec<Fate>,
     /// The joined ones, by partition and offset: what Redis must hold.
     pub(super) joined: BTreeMap<(u32, u64), JoinedRow>,
+    /// Those that were given up or could not be read, likewise: what the dead-letter topic must hold.
+    pub(super) given_up: BTreeMap<(u32, u64), GivenUp>,
     /// How many of each.
     pub(super) counts: Checked,
+}
+
+/// An event that ended without a partner.
+#[derive(Debug)]
+pub(super) struct GivenUp {
+    /// Where it stands in the foreign topic.
+    pub(super) place: (u32, u64),
+    /// How it ended, as a word.
+    pub(super) outcome: &'static str,
 }
 
 /// A row as the log has it.
@@ -58,6 +69,8 @@ struct OpenRow<'a> {
 struct Found {
     place: (u32, u64),
     logged_ms: i64,
+    source: (u32, u64),
+    outcome: Outcome,
     judged: Result<(Fate, Option<Bytes>), String>,
 }
 
@@ -77,6 +90,7 @@ impl Winners {
             partitions: reader.info().partitions,
             fates: Vec::new(),
             joined: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             counts: Checked::default(),
         };
         let judge = Judge { join, sent };
@@ -125,6 +139,8 @@ impl Winners {
         let judged = || Found {
             place,
             logged_ms: record.timestamp_ms(),
+            source: (event.source.1, event.source.2),
+            outcome: event.outcome,
             judged: judge.fate(event),
         };
         match found.entry(event.id.to_vec()) {
@@ -144,8 +160,17 @@ impl Winners {
         let Found {
             place,
             logged_ms,
+            source,
+            outcome,
             judged,
         } = found;
+        if outcome != Outcome::Joined {
+            let given_up = GivenUp {
+                place: source,
+                outcome: outcome_word(outcome),
+            };
+            self.given_up.insert(place, given_up);
+        }
         match judged {
             Err(wrong) => problems.add("wrong in the log", || {
                 format!("{}/{}: {} {wrong}", place.0, place.1, shown(id))
@@ -194,34 +219,34 @@ impl Judge<'_> {
         if topic != self.sent.foreign_id {
             return Err(format!("is of a topic {topic} that is not the foreign one"));
         }
-        let value = self.sent.foreign.get(&(partition, offset));
-        let value = value.ok_or_else(|| format!("is of {partition}/{offset}, never sent"))?;
+        let sent = self.sent.foreign.get(&(partition, offset));
+        let sent = sent.ok_or_else(|| format!("is of {partition}/{offset}, never sent"))?;
         let body = Body::decode(event.outcome, Bytes::copy_from_slice(event.body));
         match body.ok_or("has a body that cannot be read")? {
             Body::Joined { row } => {
-                let fate = self.joined(event, &row, value.as_deref())?;
+                let fate = self.joined(event, &row, sent)?;
                 Ok((fate, Some(row)))
             }
             Body::Unjoinable { row, original, .. } => {
-                if original.value != *value {
+                if original != *sent {
                     return Err("does not keep its original".into());
                 }
-                Ok((self.unjoinable(event, &row, value.as_deref())?, None))
+                Ok((self.unjoinable(event, &row, sent)?, None))
             }
             Body::Malformed { words, original } => {
                 self.malformed(event, &words)?;
-                if original.value != *value {
+                if original != *sent {
                     return Err("does not keep its original".into());
                 }
-                let value = value.as_ref().map(|value| value.to_vec());
+                let value = sent.value.as_ref().map(|value| value.to_vec());
                 Ok((Fate::Malformed { value }, None))
             }
         }
     }
 
-    fn joined(&self, event: &Event<'_>, row: &[u8], value: Option<&[u8]>) -> Result<Fate, String> {
+    fn joined(&self, event: &Event<'_>, row: &[u8], sent: &Original) -> Result<Fate, String> {
         let text = closed(row)?;
-        let row = self.row(event, &text, value)?;
+        let row = self.row(event, &text, sent)?;
         let mut partners = Vec::new();
         for primary in &row.primary {
             if !self.sent.primary.contains(primary.get().as_bytes()) {
@@ -243,14 +268,9 @@ impl Judge<'_> {
         })
     }
 
-    fn unjoinable(
-        &self,
-        event: &Event<'_>,
-        row: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<Fate, String> {
+    fn unjoinable(&self, event: &Event<'_>, row: &[u8], sent: &Original) -> Result<Fate, String> {
         let text = closed(row)?;
-        let row = self.row(event, &text, value)?;
+        let row = self.row(event, &text, sent)?;
         if !row.primary.is_empty() {
             return Err("is unjoinable and has a partner".into());
         }
@@ -278,18 +298,22 @@ impl Judge<'_> {
         &self,
         event: &Event<'_>,
         text: &'r str,
-        value: Option<&[u8]>,
+        sent: &Original,
     ) -> Result<OpenRow<'r>, String> {
         let row: OpenRow<'_> = serde_json::from_str(text)
             .map_err(|error| format!("has a row that is none: {error}"))?;
-        if Some(row.foreign.get().as_bytes()) != value.map(<[u8]>::trim_ascii) {
+        if Some(row.foreign.get().as_bytes()) != sent.value.as_deref().map(<[u8]>::trim_ascii) {
             return Err(format!("has a row of another event: {}", row.foreign));
         }
         if row.id.as_bytes() != event.id {
             return Err(format!("has a row with the id {}", row.id));
         }
         let foreign = row.foreign.get();
-        if text_at(foreign, self.join.foreign.id).as_ref() != Some(&row.id) {
+        // A record that is sent again to be joined after all brings its id along.
+        let given = sent.headers.iter().rfind(|(name, _)| name == "rtf.id");
+        let given = given.and_then(|(_, id)| String::from_utf8(id.as_ref()?.to_vec()).ok());
+        let id = given.or_else(|| text_at(foreign, self.join.foreign.id));
+        if id.as_ref() != Some(&row.id) {
             return Err("has another id than its event".into());
         }
         if text_at(foreign, self.join.foreign.key).as_ref() != Some(&row.key) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use bytes::Bytes;
 use rtf_kafka::Settings;
-use rtf_proto::TopicId;
+use rtf_proto::{Original, TopicId};
 use rtf_synth::Join;
 use serde_json::value::RawValue;
 
@@ -15,8 +15,8 @@ use crate::reader::TopicReader;
 pub(super) struct Sent {
     /// The foreign topic's id.
     pub(super) foreign_id: TopicId,
-    /// Each foreign record's value, by partition and offset.
-    pub(super) foreign: HashMap<(u32, u64), Option<Bytes>>,
+    /// Each foreign record, by partition and offset.
+    pub(super) foreign: HashMap<(u32, u64), Original>,
     /// The value of each primary.
     pub(super) primary: HashSet<Bytes>,
 }
@@ -27,8 +27,7 @@ impl Sent {
         let foreign_id = reader.info().id;
         let mut foreign = HashMap::new();
         reader.read_to_end(|record| {
-            let value = record.value().map(Bytes::copy_from_slice);
-            foreign.insert((record.partition(), record.offset()), value);
+            foreign.insert((record.partition(), record.offset()), record.original());
             Ok(())
         })?;
         let mut primary = HashSet::new();
