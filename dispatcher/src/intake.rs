@@ -2,8 +2,8 @@
 
 use crate::Subject;
 use crate::registration::malformed;
-use rtf_json::{ExtractError, Extractor, share};
-use rtf_proto::{EventId, ForeignEvent, JoinKey, Original, Source, Token};
+use rtf_json::{Extractor, share};
+use rtf_proto::{EventId, ForeignEvent, JoinKey, Original, Source, Token, header};
 
 /// Said of a record that has a null where its event should be.
 const NO_VALUE: &str = "the record has no value";
@@ -33,10 +33,7 @@ impl Intake {
                 original,
             }),
             Ok(None) => Subject::Malformed(malformed(source, kafka_ts, NO_VALUE, original)),
-            Err(error) => {
-                let words = error.to_string();
-                Subject::Malformed(malformed(source, kafka_ts, &words, original))
-            }
+            Err(words) => Subject::Malformed(malformed(source, kafka_ts, &words, original)),
         }
     }
 
@@ -46,15 +43,17 @@ impl Intake {
         source: &Source,
         kafka_ts: i64,
         original: &Original,
-    ) -> Result<Option<(EventId, JoinKey, i64)>, ExtractError> {
+    ) -> Result<Option<(EventId, JoinKey, i64)>, String> {
         let Some(value) = &original.value else {
             return Ok(None);
         };
-        let found = self.extractor.extract(value)?;
-        let id = match found.id {
+        let found = self.extractor.extract(value).map_err(|e| e.to_string())?;
+        let own = || match found.id {
             Some(id) => EventId::new(share(value, id)),
             None => source.event_id(),
         };
+        let given = header::given_id(&original.headers).map_err(|e| e.to_string())?;
+        let id = given.unwrap_or_else(own);
         let key = JoinKey::new(share(value, found.key));
         Ok(Some((id, key, found.time_ms.unwrap_or(kafka_ts))))
     }
@@ -126,6 +125,21 @@ mod tests {
         assert_eq!(event.id, source(5).event_id());
         assert_eq!(event.key, JoinKey::from(r#"["x","1"]"#));
         assert_eq!(event.foreign_ts, 99);
+    }
+
+    #[test]
+    fn an_id_that_is_brought_along_takes_the_place_of_its_own() {
+        let intake = Intake::new(Extractor::new(clicks().fields()).unwrap());
+        let subject = |id: &'static [u8]| {
+            let original = Original {
+                key: Some(Bytes::from_static(b"kafka's key")),
+                value: Some(Bytes::from_static(br#"{"id": 7, "city": "x", "at": 1}"#)),
+                headers: vec![(header::ID.into(), Some(Bytes::from_static(id)))],
+            };
+            intake.subject(source(5), 99, original)
+        };
+        assert_eq!(subject(b"7~again-1").id(), &EventId::from("7~again-1"));
+        assert!(words(subject(b"")).contains("`rtf.id` is not an id"));
     }
 
     #[test]

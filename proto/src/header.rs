@@ -1,6 +1,6 @@
 //! The names of our headers: on dead letters, and on records that are sent again.
 
-use crate::Header;
+use crate::{EventId, Header, MAX_ID_BYTES};
 
 /// How the event ended.
 pub const OUTCOME: &str = "rtf.outcome";
@@ -30,4 +30,45 @@ pub fn is_ours(name: &str) -> bool {
 pub fn text<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().rfind(|(found, _)| found == name)?;
     std::str::from_utf8(value.as_deref()?).ok()
+}
+
+/// A header that names an event, but cannot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the header `{ID}` is not an id: UTF-8 of 1 to {MAX_ID_BYTES} bytes")]
+pub struct NoId;
+
+/// The id that a foreign record brings along: its event was given up under the one that stands in it, and is sent again.
+///
+/// # Errors
+/// The header is there, and no id.
+pub fn given_id(headers: &[Header]) -> Result<Option<EventId>, NoId> {
+    let Some((_, id)) = headers.iter().rfind(|(name, _)| name == ID) else {
+        return Ok(None);
+    };
+    let id = id.clone().unwrap_or_default();
+    match std::str::from_utf8(&id) {
+        Ok(text) if (1..=MAX_ID_BYTES).contains(&text.len()) => Ok(Some(EventId::new(id))),
+        _ => Err(NoId),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn the_last_header_counts_and_must_be_an_id() {
+        let header = |id: &'static [u8]| (ID.to_owned(), Some(Bytes::from_static(id)));
+        assert_eq!(given_id(&[]), Ok(None));
+        assert_eq!(
+            given_id(&[header(b"a"), header(b"b")]),
+            Ok(Some("b".into()))
+        );
+        assert_eq!(given_id(&[header(b"a"), header(b"")]), Err(NoId));
+        assert_eq!(given_id(&[(ID.to_owned(), None)]), Err(NoId));
+        assert_eq!(given_id(&[header(b"\xff")]), Err(NoId));
+        let long = vec![b'x'; MAX_ID_BYTES + 1];
+        assert_eq!(given_id(&[(ID.to_owned(), Some(long.into()))]), Err(NoId));
+    }
 }

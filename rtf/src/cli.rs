@@ -1,5 +1,6 @@
 //! What can be typed. Dumb: parsed here, resolved elsewhere.
 
+use crate::dlq::DlqArgs;
 use crate::registry::RegistryArgs;
 use crate::synth::SynthArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,8 @@ pub enum Command {
     Synth(SynthArgs),
     /// Prove it: compare foreign topic, join log and Redis; exit code 1 if anything is lost or duplicated
     Verify(ReportArgs),
+    /// Look into the dead-letter topic, and send letters to be joined again
+    Dlq(DlqArgs),
     /// Say how an event was resolved, and show its row
     Lookup(LookupArgs),
     /// Ask every role how it is

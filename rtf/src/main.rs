@@ -4,16 +4,20 @@ mod admin;
 mod cli;
 mod config_command;
 mod demo;
+mod dlq;
 mod exit;
 mod foreign_id;
+mod human;
 mod kafka_flags;
 mod lookup;
 mod options;
 mod progress;
+mod reader;
 mod registry;
 mod roles;
 mod status;
 mod synth;
+mod table;
 mod verify;
 
 use clap::Parser;
@@ -78,6 +82,11 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => {
             let config = load(&args.config)?;
             verify::run(&config, &options::kafka(&config), args.json).await
+        }
+        Command::Dlq(args) => {
+            let config = load(&args.config)?;
+            let settings = options::kafka(&config);
+            tokio::task::spawn_blocking(move || dlq::run(&config, &settings, args.command)).await?
         }
         Command::Lookup(args) => {
             lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await

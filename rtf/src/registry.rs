@@ -4,13 +4,11 @@ mod actions;
 mod answers;
 mod args;
 mod digest;
-mod human;
 mod lookup;
 mod parts;
 mod rebuild;
 mod replica;
 mod status;
-mod table;
 
 pub use args::{RegistryArgs, RegistryCommand};
 

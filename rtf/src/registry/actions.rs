@@ -1,9 +1,9 @@
 //! What an operator does to a running registry.
 
 use super::answers::Answer;
-use super::human;
 use super::replica::{ANSWER_WITHIN, Replica, within};
 use crate::exit;
+use crate::human;
 use rtf_proto::{TopicId, pb};
 use serde_json::json;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::answers::exit_code;
 use super::parts;
 use super::replica::{Replica, within};
-use super::table::{Align, Table};
+use crate::table::{Align, Table};
 use rtf_proto::{Offset, PartitionId, pb};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,7 +166,7 @@ fn table(compared: &[Compared]) -> Table {
         };
         table.row(vec![
             compared.partition.to_string(),
-            compared.at.map_or(String::new(), super::human::count),
+            compared.at.map_or(String::new(), crate::human::count),
             digest,
             compared.verdict().into(),
         ]);

@@ -1,9 +1,9 @@
 //! `rtf registry lookup ID`: who won an id, as each replica remembers it.
 
 use super::answers::{self, Answer};
-use super::human;
 use super::parts;
 use super::replica::{ANSWER_WITHIN, Replica, within};
+use crate::human;
 use rtf_proto::{Resolved, pb};
 use serde_json::json;
 use std::process::ExitCode;

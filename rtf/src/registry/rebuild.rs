@@ -1,7 +1,7 @@
 //! `rtf registry rebuild`: sets the view of a replica that does not run aside. Touches this machine's directory, and the log only to accept a loss.
 
 use super::args::RebuildArgs;
-use super::human;
+use crate::human;
 use crate::options;
 use rtf_config::Config;
 use rtf_proto::naming;

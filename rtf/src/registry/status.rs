@@ -1,10 +1,10 @@
 //! `rtf registry status`: how far each replica is, what it remembers, and what keeps it from forgetting.
 
 use super::answers::exit_code;
-use super::human;
 use super::parts;
 use super::replica::{Replica, within};
-use super::table::{Align, Table};
+use crate::human;
+use crate::table::{Align, Table};
 use rtf_proto::client::ranges;
 use rtf_proto::{
     Offset, PartitionId, RegistryBucket, RegistryPartition, RegistryStatus, SourceId, pb,

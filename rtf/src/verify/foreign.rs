@@ -1,8 +1,8 @@
 //! What the foreign topic says must come out.
 
-use super::reader::Reader;
 use super::{IdHash, hash};
 use crate::foreign_id::id_of;
+use crate::reader::Reader;
 use anyhow::Context;
 use rtf_config::Config;
 use rtf_json::Extractor;
@@ -61,7 +61,7 @@ pub fn read(
             partition: record.partition(),
             offset: record.offset(),
         };
-        let id = id_of(&extractor, record.value(), &source);
+        let id = id_of(&extractor, record, &source);
         let committed = positions
             .get(&source.partition)
             .copied()

@@ -1,8 +1,8 @@
 //! What the join log says: winners, found anew from its raw records.
 
 use super::partition::{Life, Partition};
-use super::reader::Reader;
 use super::{IdHash, hash};
+use crate::reader::Reader;
 use anyhow::bail;
 use rtf_kafka::{Cluster, Isolation, Settings};
 use rtf_proto::control::Control;

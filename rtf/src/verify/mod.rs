@@ -1,13 +1,14 @@
-//! `rtf verify`: reads foreign topic, join log and sink, and compares them.
+//! `rtf verify`: reads foreign topic, join log, dead letters and sink, and compares them.
 //!
 //! It believes none of the roles: winners are found anew from the raw records of the log. Positions are taken in an order that
 //! makes it safe beside a running pipeline: first what the group has committed, then the end of the foreign
-//! topic, then the end of the log, then Redis. What was committed must be in the log; what is in the log may not be in Redis yet.
+//! topic, then the end of the log, then that of the dead letters, then Redis. What was committed must be in the log; what is in the log may not
+//! be in the topic or in Redis yet.
 
 mod foreign;
+mod letters;
 mod log;
 mod partition;
-mod reader;
 mod report;
 mod sink;
 
@@ -65,25 +66,26 @@ pub async fn run(config: &Config, settings: &Settings, json: bool) -> anyhow::Re
 /// # Errors
 /// Something could not be read.
 pub async fn check(config: &Config, settings: &Settings) -> anyhow::Result<Report> {
-    let (foreign, log) = {
+    let read = {
         let (config, settings) = (config.clone(), settings.clone());
         tokio::task::spawn_blocking(move || read_kafka(&config, &settings)).await??
     };
-    let rows = sink::read(config, &log)
+    let rows = sink::read(config, &read.log)
         .await
         .context("reading the rows in Redis")?;
-    Ok(Report::of(
-        &foreign,
-        &log,
-        rows,
-        crate::options::emits_unmatched(config),
-    ))
+    let emits_unmatched = crate::options::emits_unmatched(config);
+    Ok(Report::of(&read, rows, emits_unmatched))
 }
 
-fn read_kafka(
-    config: &Config,
-    settings: &Settings,
-) -> anyhow::Result<(foreign::Foreign, log::Log)> {
+/// What Kafka has.
+#[derive(Default)]
+struct Topics {
+    foreign: foreign::Foreign,
+    log: log::Log,
+    letters: letters::Letters,
+}
+
+fn read_kafka(config: &Config, settings: &Settings) -> anyhow::Result<Topics> {
     let cluster = Cluster::connect(settings)?;
     let topic = &config.join.foreign.topic;
     let committed = cluster.committed(&crate::options::group(config), topic)?;
@@ -95,7 +97,13 @@ fn read_kafka(
         &naming::log_topic(&config.join.name),
         &skip,
     )?;
-    Ok((foreign, log))
+    let topic = naming::dead_letter_topic(&config.join.name);
+    let letters = letters::read(&cluster, settings, &topic, log.id)?;
+    Ok(Topics {
+        foreign,
+        log,
+        letters,
+    })
 }
 
 #[cfg(test)]

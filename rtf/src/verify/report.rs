@@ -1,9 +1,11 @@
 //! The comparison, and how it reads. Pure.
 
+use super::Topics;
 use super::foreign::Foreign;
+use super::letters::Letters;
 use super::log::{Log, Winner};
 use super::sink::Rows;
-use rtf_proto::Outcome;
+use rtf_proto::{Offset, Outcome, PartitionId, Reason};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -36,13 +38,19 @@ pub struct Report {
     pub rows: u64,
     /// Rows that Redis no longer keeps (`redis.max_rows`).
     pub trimmed: u64,
+    /// Dead letters.
+    pub letters: u64,
+    /// Events that are to have a dead letter, and have none yet.
+    pub letters_unpublished: u64,
+    /// Dead letters that the topic no longer keeps (`publisher.dead_letter_retention`).
+    pub letters_trimmed: u64,
     /// Records of the log that came after the first of their id.
     pub superseded: u64,
     /// Records of the log that no replica accepts: written for another log, or for partitions that had been split meanwhile.
     pub misplaced: u64,
-    /// Events that were passed over without an outcome, and accepted rows that are not in Redis though later ones are.
+    /// Events that were passed over without an outcome, and rows and dead letters that are not where they must be though later ones are.
     pub lost: u64,
-    /// Rows in Redis that the log did not accept there, or a second row of an event.
+    /// Rows and dead letters that the log did not accept there, or a second one of an event.
     pub duplicated: u64,
     /// Where the first of the lost and duplicated are.
     pub offenders: Vec<String>,
@@ -50,8 +58,14 @@ pub struct Report {
 
 impl Report {
     /// Compares. `emits_unmatched`: whether unjoinable events have rows too.
-    pub(super) fn of(foreign: &Foreign, log: &Log, rows: Rows, emits_unmatched: bool) -> Self {
+    pub(super) fn of(read: &Topics, rows: Rows, emits_unmatched: bool) -> Self {
+        let Topics {
+            foreign,
+            log,
+            letters,
+        } = read;
         let mut report = Self {
+            letters: letters.len() as u64,
             foreign_records: foreign.records,
             foreign_events: foreign.events.len() as u64,
             rows: rows.rows.len() as u64,
@@ -62,6 +76,7 @@ impl Report {
         report.outcomes(log);
         report.unresolved(foreign, log);
         report.compare_rows(log, &rows, emits_unmatched);
+        report.compare_letters(log, letters, emits_unmatched);
         report
     }
 
@@ -111,11 +126,10 @@ impl Report {
             Outcome::Unjoinable(_) => emits_unmatched,
             Outcome::Malformed => false,
         };
-        let end_of_log = log.accepted().fold(BTreeMap::new(), |mut ends, winner| {
-            let end = ends.entry(winner.partition).or_insert(winner.offset);
-            *end = winner.offset.max(*end);
-            ends
-        });
+        let end_of_log = ends(
+            log.accepted()
+                .map(|winner| (winner.partition, winner.offset)),
+        );
         let mut present = HashSet::with_capacity(rows.rows.len());
         for row in &rows.rows {
             let right = row
@@ -157,11 +171,57 @@ impl Report {
         }
     }
 
+    fn compare_letters(&mut self, log: &Log, letters: &Letters, emits_unmatched: bool) {
+        let has_letter = |winner: &&Winner| match winner.outcome {
+            Outcome::Joined => false,
+            Outcome::Unjoinable(Reason::TimedOut) => !emits_unmatched,
+            Outcome::Unjoinable(Reason::RowTooLarge) | Outcome::Malformed => true,
+        };
+        let place = |winner: &Winner| (winner.partition, winner.offset);
+        let end_of_log = ends(log.accepted().map(place));
+        let wanted: HashSet<_> = log.accepted().filter(has_letter).map(place).collect();
+        let (mut firsts, lasts) = (BTreeMap::new(), ends(letters.iter().copied()));
+        let mut present = HashSet::with_capacity(letters.len());
+        for (partition, offset) in letters.iter().copied() {
+            firsts.entry(partition).or_insert(offset);
+            // What was accepted after the log was read is not known here.
+            let newer = end_of_log.get(&partition).is_none_or(|end| offset > *end);
+            let right = newer || wanted.contains(&(partition, offset));
+            if !present.insert((partition, offset)) || !right {
+                self.duplicated += 1;
+                self.name(format!(
+                    "duplicated: a dead letter of offset {offset} of partition {partition} of the log, which has one or is to have none"
+                ));
+            }
+        }
+        for (partition, offset) in wanted.difference(&present) {
+            match (firsts.get(partition), lasts.get(partition)) {
+                (Some(first), _) if offset < first => self.letters_trimmed += 1,
+                (_, Some(last)) if offset < last => {
+                    self.lost += 1;
+                    self.name(format!(
+                        "lost: offset {offset} of partition {partition} of the log has no dead letter, but later ones have"
+                    ));
+                }
+                _ => self.letters_unpublished += 1,
+            }
+        }
+    }
+
     fn name(&mut self, offender: String) {
         if self.offenders.len() < NAMED {
             self.offenders.push(offender);
         }
     }
+}
+
+/// The highest offset of each partition.
+fn ends(places: impl Iterator<Item = (PartitionId, Offset)>) -> BTreeMap<PartitionId, Offset> {
+    places.fold(BTreeMap::new(), |mut ends, (partition, offset)| {
+        let end = ends.entry(partition).or_insert(offset);
+        *end = offset.max(*end);
+        ends
+    })
 }
 
 impl fmt::Display for Report {
@@ -189,6 +249,11 @@ impl fmt::Display for Report {
             f,
             "rows in Redis   {:>12}   (not there yet {}, trimmed {})",
             self.rows, self.unpublished, self.trimmed
+        )?;
+        writeln!(
+            f,
+            "dead letters    {:>12}   (not there yet {}, trimmed {})",
+            self.letters, self.letters_unpublished, self.letters_trimmed
         )?;
         if self.misplaced > 0 {
             writeln!(
@@ -223,8 +288,6 @@ mod tests {
     use super::*;
     use crate::verify::foreign::Seen;
     use crate::verify::sink::RowSeen;
-    use rtf_proto::Reason;
-
     fn foreign(ids: &[(u128, bool)]) -> Foreign {
         let seen = |(id, committed): &(u128, bool)| {
             (
@@ -277,6 +340,15 @@ mod tests {
         }
     }
 
+    fn of(foreign: Foreign, log: Log, rows: Rows, emits_unmatched: bool) -> Report {
+        let read = Topics {
+            foreign,
+            log,
+            letters: Letters::new(),
+        };
+        Report::of(&read, rows, emits_unmatched)
+    }
+
     const UNJOINABLE: Outcome = Outcome::Unjoinable(Reason::TimedOut);
 
     #[test]
@@ -287,7 +359,7 @@ mod tests {
             (2, 11, UNJOINABLE),
             (3, 12, Outcome::Malformed),
         ]);
-        let report = Report::of(&foreign, &log, rows(&[(10, 1)]), false);
+        let report = of(foreign, log, rows(&[(10, 1)]), false);
         assert!(report.is_clean(), "{report}");
         assert_eq!(
             (
@@ -306,41 +378,45 @@ mod tests {
             misplaced: 3,
             ..log(&[(1, 10, Outcome::Joined)])
         };
-        let report = Report::of(&foreign(&[(1, true)]), &log, rows(&[(10, 1)]), false);
+        let report = of(foreign(&[(1, true)]), log, rows(&[(10, 1)]), false);
         assert!(report.is_clean() && report.misplaced == 3, "{report}");
         assert!(report.to_string().contains("misplaced                  3"));
     }
 
     #[test]
     fn a_committed_event_without_an_outcome_is_lost() {
-        let report = Report::of(&foreign(&[(1, true)]), &log(&[]), rows(&[]), false);
+        let report = of(foreign(&[(1, true)]), log(&[]), rows(&[]), false);
         assert_eq!((report.lost, report.waiting), (1, 0));
     }
 
     #[test]
     fn a_hole_in_the_rows_is_lost_and_the_end_is_not() {
-        let log = log(&[
-            (1, 10, Outcome::Joined),
-            (2, 11, Outcome::Joined),
-            (3, 12, Outcome::Joined),
-            (4, 13, Outcome::Joined),
-        ]);
-        let report = Report::of(&foreign(&[]), &log, rows(&[(11, 2), (13, 4)]), false);
+        let log = || {
+            log(&[
+                (1, 10, Outcome::Joined),
+                (2, 11, Outcome::Joined),
+                (3, 12, Outcome::Joined),
+                (4, 13, Outcome::Joined),
+            ])
+        };
+        let report = of(foreign(&[]), log(), rows(&[(11, 2), (13, 4)]), false);
         assert_eq!((report.trimmed, report.lost, report.unpublished), (1, 1, 0));
-        let report = Report::of(&foreign(&[]), &log, rows(&[(10, 1)]), false);
+        let report = of(foreign(&[]), log(), rows(&[(10, 1)]), false);
         assert_eq!((report.lost, report.unpublished), (0, 3));
     }
 
     #[test]
     fn a_row_the_log_did_not_accept_is_a_duplicate() {
-        let log = log(&[
-            (1, 10, Outcome::Joined),
-            (2, 12, UNJOINABLE),
-            (3, 13, Outcome::Joined),
-        ]);
-        let report = Report::of(
-            &foreign(&[]),
-            &log,
+        let log = || {
+            log(&[
+                (1, 10, Outcome::Joined),
+                (2, 12, UNJOINABLE),
+                (3, 13, Outcome::Joined),
+            ])
+        };
+        let report = of(
+            foreign(&[]),
+            log(),
             rows(&[(10, 1), (11, 1), (12, 2), (13, 3)]),
             false,
         );
@@ -349,14 +425,44 @@ mod tests {
             "a second row of event 1, and one of an event that has none"
         );
         assert_eq!(
-            Report::of(
-                &foreign(&[]),
-                &log,
+            of(
+                foreign(&[]),
+                log(),
                 rows(&[(10, 1), (12, 2), (13, 3)]),
                 true
             )
             .duplicated,
             0
         );
+    }
+
+    #[test]
+    fn dead_letters_are_held_against_the_log() {
+        let compare = |letters: &[u64], emits_unmatched| {
+            let log = log(&[
+                (1, 10, UNJOINABLE),
+                (2, 12, Outcome::Malformed),
+                (3, 14, UNJOINABLE),
+                (4, 15, Outcome::Joined),
+                (5, 16, Outcome::Malformed),
+            ]);
+            let mut report = Report::default();
+            let letters = letters.iter().map(|offset| (0, *offset)).collect();
+            report.compare_letters(&log, &letters, emits_unmatched);
+            let waiting = (report.letters_unpublished, report.letters_trimmed);
+            (report.lost, report.duplicated, waiting)
+        };
+        assert_eq!(compare(&[10, 12, 14, 16], false), (0, 0, (0, 0)));
+        assert_eq!(compare(&[10, 12], false), (0, 0, (2, 0)), "later ones come");
+        assert_eq!(
+            compare(&[14, 16, 17], false),
+            (0, 0, (0, 2)),
+            "the log goes on"
+        );
+        assert_eq!(compare(&[10, 14, 16], false), (1, 0, (0, 0)));
+        assert_eq!(compare(&[10, 12, 12, 14, 16], false), (0, 1, (0, 0)));
+        assert_eq!(compare(&[10, 12, 14, 15, 16], false), (0, 1, (0, 0)));
+        assert_eq!(compare(&[12, 16], true), (0, 0, (0, 0)), "a left join");
+        assert_eq!(compare(&[10, 12, 16], true), (0, 1, (0, 0)));
     }
 }
