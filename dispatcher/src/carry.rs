@@ -5,8 +5,9 @@
 
 use crate::clock::Clock;
 use crate::health::{Health, Part};
+use crate::parker::{NotParked, Parker};
 use crate::step::{Next, Step, after_join, after_lookup, after_register};
-use crate::{Answers, Backoff, Flight, Subject};
+use crate::{Answers, Backoff, Done, Flight, Subject};
 use rtf_proto::{
     ForeignEvent, JoinVerdict, Joiner, JoinerError, LookupItem, Registration, Registry,
     RegistryError, Resolved, Verdict,
@@ -29,6 +30,8 @@ pub(crate) struct Carrier {
     pub joiner: Arc<dyn Joiner>,
     pub health: Arc<Health>,
     pub clock: Clock,
+    /// Where events are parked, if anywhere.
+    pub parker: Option<Arc<Parker>>,
 }
 
 struct Item {
@@ -73,6 +76,42 @@ impl Carrier {
         }
     }
 
+    /// Parks each of the records in a retry topic, or reports it as one that cannot be. Returns when all were reported.
+    pub async fn park(&self, flights: Vec<Flight>, report: impl Fn(Answers)) {
+        let Some(parker) = &self.parker else {
+            unreachable!("nothing is parked where there is nothing to park it in");
+        };
+        let mut flights = flights;
+        let mut in_vain = 0;
+        loop {
+            let now_ms = self.clock.wall_ms(self.clock.now());
+            let parking = flights.iter().map(|flight| parker.park(flight, now_ms));
+            let results = futures::future::join_all(parking).await;
+            let (mut answers, mut rest) = (Answers::default(), Vec::new());
+            for (mut flight, result) in flights.into_iter().zip(results) {
+                match result {
+                    Ok(()) => answers.done.push(flight.landed(Done::Parked)),
+                    Err(NotParked::TooLarge) => {
+                        flight.can_park = false;
+                        answers.not_found.push(flight);
+                    }
+                    Err(NotParked::Unknown(words)) => {
+                        self.health.trouble(Part::Retry, words);
+                        rest.push(flight);
+                    }
+                }
+            }
+            report(answers);
+            if rest.is_empty() {
+                self.health.well(Part::Retry);
+                return;
+            }
+            flights = rest;
+            in_vain += 1;
+            tokio::time::sleep(BACKOFF.delay(in_vain, 0)).await;
+        }
+    }
+
     async fn look_up(&self, items: Vec<Item>, round: &mut Round) -> Vec<Item> {
         let questions: Vec<LookupItem> = items.iter().filter_map(Item::question).collect();
         if questions.is_empty() {
@@ -104,10 +143,7 @@ impl Carrier {
         } else {
             self.health.well(Part::Joiner);
         }
-        let next = |item: &mut Item, verdict: JoinVerdict| {
-            let first_seen = self.clock.wall_ms(item.flight.first_seen);
-            after_join(&mut item.flight, verdict, first_seen)
-        };
+        let next = |item: &mut Item, verdict: JoinVerdict| after_join(&mut item.flight, verdict);
         round.settle(items, answers, Item::is_joined, next)
     }
 

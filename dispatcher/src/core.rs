@@ -1,7 +1,8 @@
 //! The dispatcher's decisions as one machine: events in, batches out. Pure: no clock, no I/O, no thread.
 //!
 //! It owns every record from the moment it was read to the moment it is done, in one of two places: *in flight*
-//! with a batch, or *waiting* for a partner. What is held is bounded in number and bytes: the caller reads on only while
+//! with a batch, or *waiting* for a partner. What has waited for long, or would be too much to hold, is *parked*: carried into a retry topic, and done
+//! here. What is held is bounded in number and bytes: the caller reads on only while
 //! there is [`room`](Core::room), and nothing is ever dropped but what belongs to an epoch that is over, which somebody
 //! else reads again.
 //!
@@ -12,6 +13,7 @@ use crate::inflight::{Inflight, WindowStatus};
 use crate::retry::{Retry, Terms};
 use crate::{Backoff, Done, Epoch, Flight, Landed, Millis, Subject};
 use rtf_proto::{JoinKey, Offset, PartitionId};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The bounds.
@@ -33,6 +35,19 @@ pub struct Limits {
     pub wait_max: Duration,
     /// Between two attempts.
     pub backoff: Backoff,
+    /// When events are parked; `None` where there is nothing to park them in.
+    pub park: Option<Park>,
+}
+
+/// What waits in memory, and what does not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Park {
+    /// After an attempt in vain an event that was seen first so long ago is parked.
+    pub after: Duration,
+    /// So many may wait in memory; more are parked at once.
+    pub events: usize,
+    /// Their bytes, likewise.
+    pub bytes: usize,
 }
 
 /// What happens to a dispatcher.
@@ -49,7 +64,7 @@ pub enum Event {
     /// All of a batch was answered.
     Ended(Kind),
     /// Primaries with these keys arrived.
-    Woken(Vec<JoinKey>),
+    Woken(Arc<Vec<JoinKey>>),
     /// Time has passed.
     Tick,
     /// These partitions will go: begin nothing more for them.
@@ -74,9 +89,11 @@ pub enum Kind {
     Fresh,
     /// They waited.
     Retried,
+    /// They are to be carried into a retry topic, and answered as done.
+    Parking,
 }
 
-/// Records to be taken through look-up, join and registration together.
+/// Records to be taken through look-up, join and registration together, or to be parked.
 #[derive(Debug)]
 pub struct Batch {
     /// Where they come from.
@@ -102,12 +119,32 @@ pub struct Tally {
     pub retries: u64,
     /// Events woken by their key.
     pub wakeups: u64,
+    /// Events parked in a retry topic, each time they were.
+    pub parked: u64,
 }
 
 #[derive(Debug, Default)]
 struct Batches {
     fresh: usize,
     retried: usize,
+    parking: usize,
+}
+
+impl std::ops::Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            joined: self.joined + other.joined,
+            unjoinable: self.unjoinable + other.unjoinable,
+            malformed: self.malformed + other.malformed,
+            already_resolved: self.already_resolved + other.already_resolved,
+            too_old: self.too_old + other.too_old,
+            retries: self.retries + other.retries,
+            wakeups: self.wakeups + other.wakeups,
+            parked: self.parked + other.parked,
+        }
+    }
 }
 
 /// The machine.
@@ -159,9 +196,10 @@ impl Core {
             Event::Assigned(partitions) => self.assigned(&partitions),
             Event::Rewound(partition) => self.assigned(&[partition]),
             Event::Read(flights) => out.extend(self.read(flights)),
-            Event::Answered(answers) => self.answered(answers, now),
+            Event::Answered(answers) => out.extend(self.answered(answers, now)),
             Event::Ended(Kind::Fresh) => self.batches.fresh -= 1,
             Event::Ended(Kind::Retried) => self.batches.retried -= 1,
+            Event::Ended(Kind::Parking) => self.batches.parking -= 1,
             Event::Woken(keys) => self.tally.wakeups += self.retry.wake(&keys, now) as u64,
             Event::Tick => {}
             Event::Draining(partitions) => self.drain(&partitions),
@@ -173,7 +211,7 @@ impl Core {
 
     /// Whether a fresh batch may be handed in.
     pub fn room(&self) -> bool {
-        self.batches.fresh + self.batches.retried < self.limits.batches
+        self.working_batches() < self.limits.batches
             && self.held_events() < self.limits.held_events
             && self.held_bytes() < self.limits.held_bytes
     }
@@ -219,8 +257,13 @@ impl Core {
         self.flying_events
     }
 
-    /// Batches in flight.
+    /// Batches in flight, those that are being parked included.
     pub fn batches(&self) -> usize {
+        self.working_batches() + self.batches.parking
+    }
+
+    /// Those that look for partners, which alone are bounded: what is being parked has been read already.
+    fn working_batches(&self) -> usize {
         self.batches.fresh + self.batches.retried
     }
 
@@ -263,14 +306,19 @@ impl Core {
         Batch { kind, flights }
     }
 
-    fn answered(&mut self, answers: Answers, now: Millis) {
+    fn answered(&mut self, answers: Answers, now: Millis) -> Option<Batch> {
         for landed in answers.done {
             self.flying_events -= 1;
             self.flying_bytes -= landed.bytes;
             self.inflight.done(landed.place);
             self.tally.count(landed.done);
         }
+        let mut parking = Vec::new();
         for flight in answers.not_found {
+            if self.parks(&flight, now) {
+                parking.push(flight);
+                continue;
+            }
             self.flying_events -= 1;
             self.flying_bytes -= flight.bytes;
             if self.inflight.wait(flight.place) {
@@ -278,6 +326,29 @@ impl Core {
                 self.retry.wait(flight, terms, now);
             }
         }
+        if parking.is_empty() {
+            return None;
+        }
+        // They stay in flight until the retry topic has them.
+        self.batches.parking += 1;
+        Some(Batch {
+            kind: Kind::Parking,
+            flights: parking,
+        })
+    }
+
+    /// Whether an event that has no partner yet is parked instead of waiting here. One that was woken while it was looked for is tried again first.
+    fn parks(&self, flight: &Flight, now: Millis) -> bool {
+        let Some(park) = self.limits.park else {
+            return false;
+        };
+        let has_waited = now.saturating_sub(flight.first_seen);
+        let is_due = u128::from(has_waited) >= park.after.as_millis();
+        let is_full = self.retry.len() >= park.events || self.retry.bytes() >= park.bytes;
+        (is_due || is_full)
+            && flight.can_park
+            && self.inflight.is_open(flight.place)
+            && !self.retry.was_woken(&terms(flight))
     }
 
     /// Sends what is due on its way. Between ticks only while no other retried batch is in flight, so that under
@@ -285,7 +356,7 @@ impl Core {
     fn retry_due(&mut self, ticked: bool, now: Millis, out: &mut Vec<Batch>) {
         let share = self.limits.batches / 2;
         while self.batches.retried < share
-            && self.batches() < self.limits.batches
+            && self.working_batches() < self.limits.batches
             && (ticked || self.batches.retried == 0)
         {
             let Some(batch) = self.due_batch(now) else {
@@ -350,13 +421,15 @@ fn terms(flight: &Flight) -> Terms {
 }
 
 impl Tally {
-    fn count(&mut self, done: Done) {
+    /// One more ended so.
+    pub(crate) fn count(&mut self, done: Done) {
         let counter = match done {
             Done::Joined => &mut self.joined,
             Done::Unjoinable => &mut self.unjoinable,
             Done::Malformed => &mut self.malformed,
             Done::AlreadyResolved => &mut self.already_resolved,
             Done::TooOld => &mut self.too_old,
+            Done::Parked => &mut self.parked,
         };
         *counter += 1;
     }

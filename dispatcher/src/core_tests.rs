@@ -24,6 +24,13 @@ const LIMITS: Limits = Limits {
         first: Duration::from_millis(100),
         max: Duration::from_millis(1_000),
     },
+    park: None,
+};
+
+const PARK: Park = Park {
+    after: Duration::from_millis(1_500),
+    events: 7,
+    bytes: 1 << 20,
 };
 
 /// Offsets have gaps: every third is missing.
@@ -42,6 +49,8 @@ struct World {
     arrived: BTreeSet<u64>,
     flying: Vec<Batch>,
     draining: bool,
+    /// Events in the retry topic.
+    parked: BTreeSet<(PartitionId, Offset)>,
 }
 
 /// A record's key; keys 4 and 5 have no primary, ever.
@@ -50,9 +59,9 @@ fn key_of(partition: PartitionId, offset: Offset) -> u64 {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(park: Option<Park>) -> Self {
         Self {
-            core: Core::new(LIMITS),
+            core: Core::new(Limits { park, ..LIMITS }),
             now: 0,
             reading: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -60,6 +69,7 @@ impl World {
             arrived: BTreeSet::new(),
             flying: Vec::new(),
             draining: false,
+            parked: BTreeSet::new(),
         }
     }
 
@@ -77,7 +87,13 @@ impl World {
                     flight.place
                 );
                 let old = self.now >= flight.first_seen + WAIT_MAX_MS;
-                assert_eq!(flight.last_try, old && batch.kind == Kind::Retried);
+                let waited = self.now - flight.first_seen >= PARK.after.as_millis() as u64;
+                match batch.kind {
+                    Kind::Parking => {
+                        assert!(waited || self.core.waiting().0 >= PARK.events, "{flight:?}")
+                    }
+                    kind => assert_eq!(flight.last_try, old && kind == Kind::Retried),
+                }
             }
             self.flying.push(batch);
         }
@@ -87,7 +103,8 @@ impl World {
     fn check(&self) {
         let flying: usize = self.flying.iter().map(|batch| batch.flights.len()).sum();
         assert_eq!(self.core.flying(), flying);
-        assert!(self.core.batches() <= LIMITS.batches);
+        let working = self.flying.iter().filter(|b| b.kind != Kind::Parking);
+        assert!(working.count() <= LIMITS.batches);
         let (waiting, ..) = self.core.waiting();
         assert!(flying + waiting < LIMITS.held_events + LIMITS.batch_events);
         for (partition, position) in self.core.positions(&self.core.assignment()) {
@@ -104,8 +121,9 @@ impl World {
         let first = self.committed.get(&partition).copied().unwrap_or(0);
         for offset in (first..position).filter(|offset| is_there(*offset)) {
             assert!(
-                self.log.contains_key(&(partition, offset)),
-                "{partition}/{offset} is behind position {position} and not resolved"
+                self.log.contains_key(&(partition, offset))
+                    || self.parked.contains(&(partition, offset)),
+                "{partition}/{offset} is behind position {position}, not resolved and not parked"
             );
         }
     }
@@ -172,7 +190,7 @@ impl World {
                 offset,
             };
             let key = key_of(partition, offset).to_string();
-            Flight::new(place, Subject::Event(event(offset, &key)), self.now)
+            Flight::new(place, Subject::Event(event(offset, &key)), self.now, 0)
         };
         let flights: Vec<Flight> = offsets.into_iter().map(flight).collect();
         self.on(Event::Read(flights));
@@ -187,8 +205,10 @@ impl World {
         }
         let at = which % self.flying.len();
         if !up {
-            for flight in self.flying[at].flights.clone().iter().take(count) {
-                self.resolve(flight);
+            let Batch { kind, flights } = &self.flying[at];
+            let (kind, flights) = (*kind, flights.clone());
+            for flight in flights.iter().take(count) {
+                self.resolve(flight, kind);
             }
             return;
         }
@@ -196,7 +216,7 @@ impl World {
         let rest = batch.flights.split_off(count.min(batch.flights.len()));
         let mut answers = Answers::default();
         for mut flight in batch.flights {
-            match self.resolve(&flight) {
+            match self.resolve(&flight, batch.kind) {
                 Some(done) => answers.done.push(flight.landed(done)),
                 None => {
                     flight.attempts += 1;
@@ -218,10 +238,14 @@ impl World {
     }
 
     /// What look-up, joiner and registry make of it.
-    fn resolve(&mut self, flight: &Flight) -> Option<Done> {
+    fn resolve(&mut self, flight: &Flight, kind: Kind) -> Option<Done> {
         let Place {
             partition, offset, ..
         } = flight.place;
+        if kind == Kind::Parking {
+            self.parked.insert((partition, offset));
+            return Some(Done::Parked);
+        }
         if self.log.contains_key(&(partition, offset)) {
             return Some(Done::AlreadyResolved);
         }
@@ -240,7 +264,7 @@ impl World {
         if key < 4 {
             self.arrived.insert(key);
             if told {
-                self.on(Event::Woken(vec![JoinKey::from(key.to_string())]));
+                self.on(Event::Woken(vec![JoinKey::from(key.to_string())].into()));
             }
         }
     }
@@ -261,8 +285,14 @@ impl World {
                 self.answer(0, usize::MAX, true);
             }
             self.pass(50);
-            let ends = self.core.positions(&self.core.assignment());
-            if ends.len() == PARTITIONS as usize && ends.iter().all(|(_, end)| *end == RECORDS) {
+            let ends: BTreeMap<_, _> = self
+                .core
+                .positions(&self.core.assignment())
+                .into_iter()
+                .collect();
+            // Of one that was committed to its end there is nothing left to read.
+            let is_done = |p| ends.get(&p).or(self.committed.get(&p)) == Some(&RECORDS);
+            if (0..PARTITIONS).all(is_done) {
                 return;
             }
         }
@@ -307,8 +337,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn every_event_is_resolved_and_no_position_passes_one_that_is_not(ops in prop::collection::vec(op(), 0..250)) {
-        let mut world = World::new();
+    fn every_event_is_resolved_and_no_position_passes_one_that_is_not(ops in prop::collection::vec(op(), 0..250), parks: bool) {
+        let mut world = World::new(parks.then_some(PARK));
         for op in ops {
             match op {
                 Op::Assign(partition) => world.assign(partition),
@@ -323,7 +353,9 @@ proptest! {
         }
         world.heal();
         let all: Vec<_> = (0..PARTITIONS).flat_map(|p| (0..RECORDS).filter(|o| is_there(*o)).map(move |o| (p, o))).collect();
-        prop_assert_eq!(world.log.keys().copied().collect::<Vec<_>>(), all);
+        let resolved: BTreeSet<_> = world.log.keys().chain(&world.parked).copied().collect();
+        prop_assert_eq!(resolved.into_iter().collect::<Vec<_>>(), all);
+        prop_assert!(parks || world.parked.is_empty());
         for ((partition, offset), done) in &world.log {
             let hopeless = key_of(*partition, *offset) >= 4;
             prop_assert!(!hopeless || *done == Done::Unjoinable);
@@ -341,14 +373,14 @@ fn read_one(world: &mut World) -> Flight {
 
 #[test]
 fn a_wake_up_that_overtakes_its_answer_is_not_lost() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     let flight = read_one(&mut world);
     // The joiner looked in vain; then the primary arrives, and the news is here first.
     let batch = world.flying.remove(0);
     world.arrived.insert(0);
     world
         .core
-        .on(Event::Woken(vec![JoinKey::from("0")]), world.now);
+        .on(Event::Woken(vec![JoinKey::from("0")].into()), world.now);
     let answers = Answers {
         not_found: batch.flights,
         ..Answers::default()
@@ -373,19 +405,21 @@ fn a_wake_up_that_overtakes_its_answer_is_not_lost() {
 
 #[test]
 fn what_waits_is_woken_by_its_key_only() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     read_one(&mut world);
     world.answer(0, 1, true);
-    world.on(Event::Woken(vec![JoinKey::from("other")]));
+    world.on(Event::Woken(vec![JoinKey::from("other")].into()));
     assert!(world.flying.is_empty());
-    world.on(Event::Woken(vec![JoinKey::from("0"), JoinKey::from("0")]));
+    world.on(Event::Woken(
+        vec![JoinKey::from("0"), JoinKey::from("0")].into(),
+    ));
     assert_eq!(world.flying.len(), 1);
     assert_eq!(world.core.tally().wakeups, 1);
 }
 
 #[test]
 fn a_drain_does_not_wait_for_partners() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     read_one(&mut world);
     world.answer(0, 1, true);
     assert_eq!(world.core.waiting().0, 1);
@@ -399,7 +433,7 @@ fn a_drain_does_not_wait_for_partners() {
 
 #[test]
 fn a_rewound_partition_begins_anew() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     read_one(&mut world);
     world.on(Event::Rewound(0));
     world.reading.insert(0, 0);
@@ -414,7 +448,7 @@ fn a_rewound_partition_begins_anew() {
 
 #[test]
 fn retried_batches_leave_room_for_fresh_ones() {
-    let mut world = World::new();
+    let mut world = World::new(None);
     world.assign(0);
     world.assign(1);
     for partition in [0, 1, 0, 1] {

@@ -1,18 +1,27 @@
 //! The role: puts the parts together, starts them, waits, stops them.
 
 use crate::carry::Carrier;
+use crate::clock::Clock;
 use crate::engine::{Engine, Shared};
 use crate::health::Health;
 use crate::intake::Intake;
+use crate::key_index::KeyIndex;
+use crate::meters::Meters;
+use crate::parker::Parker;
 use crate::reader::Reader;
-use crate::status::DispatcherHandle;
-use crate::{DispatcherError, Event, Options, lag, wakeups};
+use crate::status::{DispatcherHandle, Fleet};
+use crate::woken::{Keys, Waker};
+use crate::{DispatcherError, Event, Options, Tier, lag, wakeups};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use rtf_json::Extractor;
 use rtf_kafka::Settings;
 use rtf_proto::{Joiner, Registry};
 use rtf_service::Component;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +37,8 @@ pub struct Dispatcher {
     joiner: Arc<dyn Joiner>,
     component: Component,
     intake: Intake,
-    shared: Arc<Shared>,
+    clock: Clock,
+    fleet: Arc<Fleet>,
 }
 
 impl Dispatcher {
@@ -43,9 +53,18 @@ impl Dispatcher {
         joiner: Arc<dyn Joiner>,
         component: Component,
     ) -> Result<Self, DispatcherError> {
+        let clock = Clock::start();
+        let shared =
+            |options: &Options| Arc::new(Shared::new(&options.topic, clock, options.limits()));
+        let tiers = options.tiers().iter();
+        let fleet = Fleet {
+            foreign: shared(&options),
+            tiers: tiers.map(|tier| shared(&options.of_tier(tier))).collect(),
+        };
         Ok(Self {
             intake: Intake::new(Extractor::new(options.fields())?),
-            shared: Arc::new(Shared::new(options.limits())),
+            fleet: Arc::new(fleet),
+            clock,
             options,
             settings,
             registry,
@@ -56,7 +75,7 @@ impl Dispatcher {
 
     /// To ask it while it runs.
     pub fn handle(&self) -> DispatcherHandle {
-        DispatcherHandle::new(Arc::clone(&self.shared))
+        DispatcherHandle::new(Arc::clone(&self.fleet))
     }
 
     /// Runs until `shutdown`: then reads no more, waits for what is in flight within a bound, commits, leaves the group.
@@ -67,54 +86,128 @@ impl Dispatcher {
         let halt = shutdown.child_token();
         let stop = CancellationToken::new();
         let _ends = (halt.clone().drop_guard(), stop.clone().drop_guard());
-        let health = Arc::new(Health::new(self.component));
-        let carrier = Carrier {
-            registry: self.registry,
+        let health = Arc::new(Health::new(self.component.clone()));
+        let carrier = Arc::new(Carrier {
+            registry: Arc::clone(&self.registry),
             joiner: Arc::clone(&self.joiner),
             health: Arc::clone(&health),
-            clock: self.shared.clock,
+            clock: self.clock,
+            parker: self.parker(),
+        });
+        let engine = |shared: &Arc<Shared>| {
+            let carrier = Arc::clone(&carrier);
+            Engine::new(Arc::clone(shared), carrier, stop.clone(), halt.clone())
         };
-        let engine = Engine::new(self.shared, carrier, stop, halt.clone());
-        watch_lag(&engine, &self.settings, &self.options.topic, &halt)?;
-        let reader = Reader::new(
-            Arc::clone(&engine),
+        let foreign = engine(&self.fleet.foreign);
+        let tiers: Vec<_> = self.fleet.tiers.iter().map(engine).collect();
+        for engine in std::iter::once(&foreign).chain(&tiers) {
+            watch_lag(engine, &self.settings, &halt)?;
+        }
+        let reader = Reader::of_foreign(
+            Arc::clone(&foreign),
             Arc::clone(&health),
-            self.intake,
-            self.options,
-            self.settings,
-            halt,
+            self.intake.clone(),
+            self.options.clone(),
+            self.settings.clone(),
+            Meters::new(Arc::clone(&self.fleet)),
+            halt.clone(),
         )?;
+        let mut reads = vec![on_a_thread("rtf-dispatcher".into(), reader)?];
+        let (mut wakers, listened) = (Vec::new(), Arc::new(AtomicU64::new(0)));
+        for (tier, engine) in self.options.tiers().iter().zip(&tiers) {
+            let (read, keys) = self.begin_tier(tier, engine, &health, &listened, &halt)?;
+            reads.push(read);
+            wakers.push(keys);
+        }
+        let engines: Vec<_> = std::iter::once(foreign.clone()).chain(tiers).collect();
         let read = tokio::select! {
-            read = on_a_thread(reader)? => read,
-            never = tick(&engine) => match never {},
-            never = wakeups::listen(&engine, &*self.joiner, &health) => match never {},
+            read = all_read(reads, &halt) => read,
+            never = tick(&engines) => match never {},
+            never = wakeups::listen(&foreign, &*self.joiner, &health, &wakers, &listened) => match never {},
         };
-        if engine.is_broken() {
+        if engines.iter().any(|engine| engine.is_broken()) {
             return Err(DispatcherError::Panicked("a batch in flight"));
         }
-        read.unwrap_or(Err(DispatcherError::Panicked("the reading thread")))
+        read
+    }
+
+    fn parker(&self) -> Option<Arc<Parker>> {
+        let (options, settings) = (&self.options, self.settings.clone());
+        let parking = options.parking.clone()?;
+        let parker = Parker::new(parking, options.wait_max, settings, &options.topic);
+        Some(Arc::new(parker))
+    }
+
+    /// Begins to read a retry topic: the events that are due, and the keys of those that are not.
+    fn begin_tier(
+        &self,
+        tier: &Tier,
+        engine: &Arc<Engine>,
+        health: &Arc<Health>,
+        listened: &Arc<AtomicU64>,
+        halt: &CancellationToken,
+    ) -> Result<(Read, Keys), DispatcherError> {
+        let options = self.options.of_tier(tier);
+        let index = Arc::new(Mutex::new(KeyIndex::new()));
+        let (waker, keys) = Waker::new(
+            Arc::clone(engine),
+            self.intake.clone(),
+            Arc::clone(&index),
+            &options,
+            self.settings.clone(),
+            Arc::clone(listened),
+            halt.clone(),
+        );
+        let reader = Reader::of_tier(
+            Arc::clone(engine),
+            Arc::clone(health),
+            self.intake.clone(),
+            options,
+            self.settings.clone(),
+            index,
+            halt.clone(),
+        )?;
+        std::thread::Builder::new()
+            .name(format!("rtf-waker-{}", tier.topic))
+            .spawn(move || waker.run())
+            .map_err(DispatcherError::Thread)?;
+        let read = on_a_thread(format!("rtf-retry-{}", tier.topic), reader)?;
+        Ok((read, keys))
     }
 }
 
-async fn tick(engine: &Arc<Engine>) -> Infallible {
+/// How a reading thread ends.
+type Read = oneshot::Receiver<Result<(), DispatcherError>>;
+
+/// All reading threads end together: one that fails ends the others.
+async fn all_read(reads: Vec<Read>, halt: &CancellationToken) -> Result<(), DispatcherError> {
+    let mut reads: FuturesUnordered<Read> = reads.into_iter().collect();
+    let mut ended = Ok(());
+    while let Some(read) = reads.next().await {
+        halt.cancel();
+        let read = read.unwrap_or(Err(DispatcherError::Panicked("a reading thread")));
+        ended = ended.and(read);
+    }
+    ended
+}
+
+async fn tick(engines: &[Arc<Engine>]) -> Infallible {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        engine.on(Event::Tick);
+        engines.iter().for_each(|engine| engine.on(Event::Tick));
     }
 }
 
-fn on_a_thread(
-    reader: Reader,
-) -> Result<oneshot::Receiver<Result<(), DispatcherError>>, DispatcherError> {
+fn on_a_thread(name: String, reader: Reader) -> Result<Read, DispatcherError> {
     let (tell, told) = oneshot::channel();
     let read = move || {
         // Nobody listens when the run was dropped.
         let _ = tell.send(reader.run());
     };
     std::thread::Builder::new()
-        .name("rtf-dispatcher".into())
+        .name(name)
         .spawn(read)
         .map_err(DispatcherError::Thread)?;
     Ok(told)
@@ -123,11 +216,11 @@ fn on_a_thread(
 fn watch_lag(
     engine: &Arc<Engine>,
     settings: &Settings,
-    topic: &str,
     halt: &CancellationToken,
 ) -> Result<(), DispatcherError> {
+    let topic = engine.shared().topic.clone();
     let shared = Arc::downgrade(engine.shared());
-    let (settings, topic, halt) = (settings.clone(), topic.to_owned(), halt.clone());
+    let (settings, halt) = (settings.clone(), halt.clone());
     std::thread::Builder::new()
         .name("rtf-lag".into())
         .spawn(move || lag::watch(&shared, &settings, &topic, &halt))

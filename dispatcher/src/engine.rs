@@ -2,7 +2,7 @@
 
 use crate::carry::Carrier;
 use crate::clock::Clock;
-use crate::{Batch, Core, Event, Flight, Limits, Millis};
+use crate::{Answers, Batch, Core, Event, Flight, Kind, Limits, Millis, Tally};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rtf_proto::{Offset, PartitionId, SourceId};
 use std::collections::BTreeMap;
@@ -18,28 +18,36 @@ pub(crate) struct Shared {
     /// Something was answered.
     moved: Condvar,
     pub clock: Clock,
+    /// What is being read.
+    pub topic: String,
     /// Ends of partitions and positions committed, as last heard.
     pub outside: Mutex<Outside>,
+    /// What became of parked events that were woken, beside the machine.
+    pub woken: Mutex<Tally>,
     /// Whether reading pauses because too much is held.
     pub paused: AtomicBool,
     /// Batches in flight: the machine's own number, to be read without its lock.
     batches: AtomicUsize,
 }
 
-/// What is known of the foreign topic beyond what was read.
+/// What is known of the topic beyond what was read.
 #[derive(Default)]
 pub(crate) struct Outside {
     pub ends: BTreeMap<PartitionId, Offset>,
     pub committed: BTreeMap<PartitionId, Offset>,
+    /// When the parked event that was seen first was, ms since 1970, of those that come back next.
+    pub oldest_parked_ms: Option<i64>,
 }
 
 impl Shared {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(topic: &str, clock: Clock, limits: Limits) -> Self {
         Self {
+            topic: topic.into(),
             core: Mutex::new(Core::new(limits)),
             moved: Condvar::new(),
-            clock: Clock::start(),
+            clock,
             outside: Mutex::default(),
+            woken: Mutex::default(),
             paused: AtomicBool::new(false),
             batches: AtomicUsize::new(0),
         }
@@ -81,7 +89,7 @@ pub(crate) enum Offered {
 /// The machine at work.
 pub(crate) struct Engine {
     shared: Arc<Shared>,
-    carrier: Carrier,
+    carrier: Arc<Carrier>,
     runtime: Handle,
     /// Ends the tasks, wherever they are.
     stop: CancellationToken,
@@ -94,7 +102,7 @@ impl Engine {
     /// Runs its tasks on the present runtime, until `stop`. A defect in one of them cancels `halt`.
     pub fn new(
         shared: Arc<Shared>,
-        carrier: Carrier,
+        carrier: Arc<Carrier>,
         stop: CancellationToken,
         halt: CancellationToken,
     ) -> Arc<Self> {
@@ -115,6 +123,13 @@ impl Engine {
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Takes records through look-up, join and registration beside the machine; false when it was stopped before. Blocks.
+    pub fn carry_aside(&self, flights: Vec<Flight>, report: impl Fn(Answers)) -> bool {
+        let carrying = self.carrier.carry(flights, report);
+        let carried = self.stop.run_until_cancelled(carrying);
+        self.runtime.block_on(carried).is_some()
     }
 
     /// Whether a task panicked.
@@ -198,7 +213,10 @@ impl Engine {
 
     async fn carry(self: &Arc<Self>, batch: Batch) {
         let report = |answers| self.on(Event::Answered(answers));
-        self.carrier.carry(batch.flights, report).await;
+        match batch.kind {
+            Kind::Fresh | Kind::Retried => self.carrier.carry(batch.flights, report).await,
+            Kind::Parking => self.carrier.park(batch.flights, report).await,
+        }
         self.on(Event::Ended(batch.kind));
     }
 }

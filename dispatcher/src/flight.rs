@@ -1,7 +1,7 @@
 //! A foreign record on its way from being read to being done, and what can become of it.
 
 use crate::{Mark, Millis, Place};
-use rtf_proto::{EventId, ForeignEvent, LookupItem, Outcome, Registration, Source};
+use rtf_proto::{EventId, ForeignEvent, JoinKey, LookupItem, Outcome, Registration, Source};
 
 /// What one record costs in memory beside its bytes, about: our structs, their allocations, the sets it stands in.
 const OVERHEAD_BYTES: usize = 700;
@@ -17,6 +17,12 @@ pub struct Flight {
     pub attempts: u32,
     /// When this dispatcher saw it first.
     pub first_seen: Millis,
+    /// When any dispatcher saw it first, ms since 1970: a parked event has been seen before.
+    pub first_seen_ms: i64,
+    /// Where it stands in the foreign topic, if it comes back from a retry topic.
+    pub origin: Option<Source>,
+    /// Whether a retry topic may take it; not any more when it was too large for one.
+    pub can_park: bool,
     /// Whether its time is up: the attempt under way is the last one.
     pub last_try: bool,
     /// The order of wake-ups when the attempt under way began.
@@ -47,6 +53,8 @@ pub enum Done {
     AlreadyResolved,
     /// Below the registry's floor.
     TooOld,
+    /// It waits in a retry topic from now on.
+    Parked,
 }
 
 /// A record that is done.
@@ -61,14 +69,17 @@ pub struct Landed {
 }
 
 impl Flight {
-    /// A record that was just read.
-    pub fn new(place: Place, subject: Subject, first_seen: Millis) -> Self {
+    /// A record that was just read for the first time, at `first_seen`, which is `first_seen_ms` since 1970.
+    pub fn new(place: Place, subject: Subject, first_seen: Millis, first_seen_ms: i64) -> Self {
         let bytes = OVERHEAD_BYTES + subject.payload_bytes();
         Self {
             place,
             subject,
             attempts: 0,
             first_seen,
+            first_seen_ms,
+            origin: None,
+            can_park: true,
             last_try: false,
             asked: Mark::default(),
             bytes,
@@ -101,11 +112,27 @@ impl Subject {
         }
     }
 
+    /// The key it waits for, if it is an event.
+    pub fn key(&self) -> Option<&JoinKey> {
+        match self {
+            Self::Event(event) => Some(&event.key),
+            Self::Malformed(_) => None,
+        }
+    }
+
     /// Where it stands.
     pub fn source(&self) -> &Source {
         match self {
             Self::Event(event) => &event.source,
             Self::Malformed(registration) => &registration.source,
+        }
+    }
+
+    /// It is registered as standing there instead: an event that comes back from a retry topic belongs to its place in that.
+    pub(crate) fn stand_at(&mut self, place: Source) {
+        match self {
+            Self::Event(event) => event.source = place,
+            Self::Malformed(registration) => registration.source = place,
         }
     }
 

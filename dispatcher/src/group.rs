@@ -16,6 +16,7 @@ pub(crate) struct Member {
     engine: Arc<Engine>,
     lanes: Mutex<Lanes>,
     health: Arc<Health>,
+    part: Part,
     drain: Duration,
     joined: AtomicBool,
     /// The topic may be another than when it was described last.
@@ -26,11 +27,12 @@ pub(crate) struct Member {
 
 impl Member {
     /// When partitions are revoked, what is in flight has `drain` to be answered.
-    pub fn new(engine: Arc<Engine>, health: Arc<Health>, drain: Duration) -> Self {
+    pub fn new(engine: Arc<Engine>, health: Arc<Health>, part: Part, drain: Duration) -> Self {
         Self {
             engine,
             lanes: Mutex::default(),
             health,
+            part,
             drain,
             joined: AtomicBool::new(false),
             stale: AtomicBool::new(true),
@@ -52,7 +54,8 @@ impl Member {
         tracing::warn!(
             partition,
             offset,
-            "the foreign topic goes on at an earlier offset: it was truncated or made anew; reading on from there"
+            topic = self.engine.shared().topic,
+            "the topic goes on at an earlier offset: it was truncated or made anew; reading on from there"
         );
         self.engine.on(Event::Rewound(partition));
         self.begin(&[partition]);
@@ -90,9 +93,13 @@ impl Member {
 
 impl GroupEvents for Member {
     fn assigned(&self, partitions: &[PartitionId]) {
-        tracing::info!(?partitions, "partitions assigned");
+        tracing::info!(
+            topic = self.engine.shared().topic,
+            ?partitions,
+            "partitions assigned"
+        );
         self.joined.store(true, Ordering::Relaxed);
-        self.health.well(Part::Kafka);
+        self.health.well(self.part);
         self.new.lock().extend(partitions);
         self.engine.on(Event::Assigned(partitions.to_vec()));
         self.begin(partitions);
@@ -105,7 +112,12 @@ impl GroupEvents for Member {
             .engine
             .wait_until(|core| core.is_drained(partitions), self.drain);
         let positions = self.engine.part_with(partitions);
-        tracing::info!(?partitions, drained, "partitions revoked");
+        tracing::info!(
+            topic = self.engine.shared().topic,
+            ?partitions,
+            drained,
+            "partitions revoked"
+        );
         positions
     }
 

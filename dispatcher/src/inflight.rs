@@ -12,7 +12,7 @@ use rtf_proto::{Offset, PartitionId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One assignment of one partition to this dispatcher.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Epoch(u64);
 
 /// A record, in the epoch in which it was read.
@@ -122,6 +122,12 @@ impl Inflight {
         window.working += 1;
         window.crowded |= window.pending.len() >= crowd;
         true
+    }
+
+    /// Whether what is worked on may still be: its epoch is neither over nor draining.
+    pub fn is_open(&self, place: Place) -> bool {
+        let window = self.windows.get(&place.partition);
+        window.is_some_and(|window| window.epoch == place.epoch && !window.draining)
     }
 
     /// What was worked on waits from now on: still pending. False when there is nothing to wait for: the epoch is over or draining.

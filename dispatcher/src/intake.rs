@@ -1,23 +1,27 @@
 //! A foreign record becomes an event, or what is to be registered of one that is none. Does no I/O.
 
-use crate::Subject;
+use crate::parked::Parked;
 use crate::registration::malformed;
+use crate::{Flight, Millis, Place, Subject};
 use rtf_json::{Extractor, share};
 use rtf_proto::{EventId, ForeignEvent, JoinKey, Original, Source, Token, header};
+use std::sync::Arc;
 
 /// Said of a record that has a null where its event should be.
 const NO_VALUE: &str = "the record has no value";
 
-/// Reads events.
-#[derive(Debug)]
+/// Reads events; cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Intake {
-    extractor: Extractor,
+    extractor: Arc<Extractor>,
 }
 
 impl Intake {
     /// With the fields to look for.
     pub fn new(extractor: Extractor) -> Self {
-        Self { extractor }
+        Self {
+            extractor: Arc::new(extractor),
+        }
     }
 
     /// What the record is. Never fails: what cannot be read is malformed, and says why (RULE 33).
@@ -35,6 +39,29 @@ impl Intake {
             Ok(None) => Subject::Malformed(malformed(source, kafka_ts, NO_VALUE, original)),
             Err(words) => Subject::Malformed(malformed(source, kafka_ts, &words, original)),
         }
+    }
+
+    /// A record of a retry topic that stands at `stands_at`: the event that was parked, and when it is due, ms since 1970. It is registered as
+    /// standing there: what is forgotten of that topic, and when, follows from how far that was read. `None` for somebody else's record.
+    pub fn returned(
+        &self,
+        place: Place,
+        stands_at: Source,
+        record: Original,
+        now: Millis,
+    ) -> Option<(i64, Flight)> {
+        let (parked, original) = Parked::read(record)?;
+        let mut subject = self.subject(parked.source.clone(), parked.kafka_ts, original);
+        subject.stand_at(stands_at);
+        if let Subject::Event(event) = &mut subject {
+            event.token = parked.token;
+        }
+        let flight = Flight {
+            attempts: parked.attempts,
+            origin: Some(parked.source),
+            ..Flight::new(place, subject, now, parked.first_seen_ms)
+        };
+        Some((parked.due_ms, flight))
     }
 
     /// Id, key and time; slices of the record where they stand in it as they are. `None` where there is no value.

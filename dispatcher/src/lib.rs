@@ -14,7 +14,8 @@
 //! ```
 //!
 //! [`Core`] decides and does nothing; the reader, the carriers and the listener do and decide nothing. What waits longer than memory
-//! should be asked to hold it is, for now, bounded by not reading on.
+//! should be asked to hold it is parked in a retry topic, and read again from there by the same machine when it is due; until then the waker
+//! beside it knows by which keys it is woken (docs/adr/0011).
 
 mod backoff;
 mod carry;
@@ -25,14 +26,18 @@ mod engine;
 mod error;
 mod filling;
 mod flight;
+mod gate;
 mod group;
 mod health;
 mod inflight;
 mod intake;
+mod key_index;
 mod lag;
 mod lanes;
 mod meters;
 mod options;
+mod parked;
+mod parker;
 mod pauses;
 mod reader;
 mod recent;
@@ -42,18 +47,22 @@ mod status;
 mod step;
 #[cfg(test)]
 mod testing;
+mod tiers;
 mod wakeups;
+mod woken;
 
-pub use crate::core::{Answers, Batch, Core, Event, Kind, Limits, Tally};
+pub use crate::core::{Answers, Batch, Core, Event, Kind, Limits, Park, Tally};
 pub use backoff::Backoff;
 pub use dispatcher::Dispatcher;
 pub use error::DispatcherError;
 pub use flight::{Done, Flight, Landed, Subject};
 pub use inflight::{Epoch, Inflight, Place, WindowStatus};
 pub use options::Options;
+pub use parker::Parking;
 pub use recent::Mark;
 pub use retry::{Retry, Terms};
-pub use status::{DispatcherHandle, DispatcherStatus, PartitionStatus};
+pub use status::{DispatcherHandle, DispatcherStatus, ParkedStatus, PartitionStatus};
+pub use tiers::Tier;
 
 /// Milliseconds since the dispatcher started; does not jump.
 pub type Millis = u64;

@@ -1,10 +1,10 @@
 //! The dispatcher's metrics. They follow the machine's own counts, so that nothing is counted record by record.
 
-use crate::engine::Shared;
-use crate::status::status;
+use crate::status::{Fleet, partitions, status};
 use metrics::{Counter, Gauge, counter, gauge};
 use rtf_proto::PartitionId;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Handles of all of them.
 pub(crate) struct Meters {
@@ -20,13 +20,15 @@ pub(crate) struct Meters {
     oldest: Gauge,
     in_flight: Gauge,
     paused: Gauge,
-    topic: String,
-    lags: BTreeSet<PartitionId>,
+    parked: Counter,
+    fleet: Arc<Fleet>,
+    /// Topics and partitions whose lag is told.
+    lags: BTreeSet<(String, PartitionId)>,
 }
 
 impl Meters {
     /// With the recorder that is installed by now.
-    pub fn new(topic: &str) -> Self {
+    pub fn new(fleet: Arc<Fleet>) -> Self {
         let events =
             |outcome: &'static str| counter!("rtf_dispatcher_events_total", "outcome" => outcome);
         Self {
@@ -42,14 +44,15 @@ impl Meters {
             oldest: gauge!("rtf_dispatcher_oldest_waiting_seconds"),
             in_flight: gauge!("rtf_dispatcher_in_flight"),
             paused: gauge!("rtf_dispatcher_paused"),
-            topic: topic.into(),
+            parked: counter!("rtf_dispatcher_parked_total"),
+            fleet,
             lags: BTreeSet::new(),
         }
     }
 
     /// Brings them up to date.
-    pub fn show(&mut self, shared: &Shared) {
-        let status = status(shared);
+    pub fn show(&mut self) {
+        let status = status(&self.fleet);
         let tally = status.tally;
         self.joined.absolute(tally.joined);
         self.unjoinable.absolute(tally.unjoinable);
@@ -58,27 +61,35 @@ impl Meters {
         self.too_old.absolute(tally.too_old);
         self.retries.absolute(tally.retries);
         self.wakeups.absolute(tally.wakeups);
+        self.parked.absolute(tally.parked);
+        for tier in status.parked {
+            gauge!("rtf_dispatcher_parked", "topic" => tier.topic).set(tier.records as f64);
+        }
         self.waiting.set(status.waiting as f64);
         self.waiting_bytes.set(status.waiting_bytes as f64);
         self.oldest
             .set(status.oldest_waiting.map_or(0.0, |age| age.as_secs_f64()));
         self.in_flight.set(status.in_flight as f64);
         self.paused.set(f64::from(u8::from(status.paused)));
-        let lags = status.partitions.iter();
-        let lags: Vec<_> = lags.filter_map(|p| Some((p.partition, p.lag?))).collect();
-        let present: BTreeSet<PartitionId> = lags.iter().map(|(p, _)| *p).collect();
-        for (partition, lag) in lags {
-            self.lag(partition).set(lag as f64);
+        let mut present = BTreeSet::new();
+        for shared in self.fleet.all() {
+            for partition in partitions(shared) {
+                if let Some(records) = partition.lag {
+                    let told = (shared.topic.clone(), partition.partition);
+                    lag(&told).set(records as f64);
+                    present.insert(told);
+                }
+            }
         }
         // Somebody else's by now: here there is nothing left to read of them.
         for gone in self.lags.difference(&present) {
-            self.lag(*gone).set(0.0);
+            lag(gone).set(0.0);
         }
         self.lags = present;
     }
+}
 
-    fn lag(&self, partition: PartitionId) -> Gauge {
-        let (topic, partition) = (self.topic.clone(), partition.to_string());
-        gauge!("rtf_consumer_lag_records", "topic" => topic, "partition" => partition)
-    }
+fn lag((topic, partition): &(String, PartitionId)) -> Gauge {
+    let (topic, partition) = (topic.clone(), partition.to_string());
+    gauge!("rtf_consumer_lag_records", "topic" => topic, "partition" => partition)
 }

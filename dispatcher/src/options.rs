@@ -1,6 +1,7 @@
 //! What a dispatcher is told. Plain values; where they come from is the binary's concern.
 
-use crate::{Backoff, Limits};
+use crate::parker::Parking;
+use crate::{Backoff, Limits, Park, Tier};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::{GroupOptions, Isolation};
 use rtf_proto::MAX_ID_BYTES;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 /// Bytes of one batch, about. Calls stay well below gRPC's limits, and few large records do not fill the memory.
 const BATCH_BYTES: usize = 2 << 20;
+/// Bytes of a record, about, where a number of records bounds bytes.
+const BEYOND_BYTES: usize = 4096;
 /// Fresh and retried batches need a place each.
 const IN_FLIGHT_MIN: usize = 2;
 
@@ -54,6 +57,8 @@ pub struct Options {
     pub linger: Duration,
     /// Between two commits.
     pub commit_every: Duration,
+    /// How events are parked that wait for long; `None`: all wait in memory.
+    pub parking: Option<Parking>,
     /// When partitions go, what is in flight has so long to be answered.
     pub drain: Duration,
 }
@@ -82,6 +87,7 @@ impl Options {
             in_flight: 16,
             linger: Duration::from_millis(2),
             commit_every: Duration::from_secs(1),
+            parking: None,
             drain: Duration::from_secs(2),
         }
     }
@@ -91,14 +97,50 @@ impl Options {
             batch_events: self.batch.max(1),
             batch_bytes: BATCH_BYTES,
             batches: self.in_flight.max(IN_FLIGHT_MIN),
-            held_events: self.max_events.max(1),
-            held_bytes: self.max_bytes.max(1),
+            held_events: self.max_events.max(1).saturating_add(self.beyond()),
+            held_bytes: self
+                .max_bytes
+                .max(1)
+                .saturating_add(self.beyond() * BEYOND_BYTES),
             window_events: self.window_events.max(1),
             wait_max: self.wait_max,
             backoff: Backoff {
                 first: self.retry_initial,
                 max: self.retry_max,
             },
+            park: self.parking.as_ref().map(|parking| Park {
+                after: parking.after,
+                events: self.max_events,
+                bytes: self.max_bytes,
+            }),
+        }
+    }
+
+    /// Where events are parked, so many more than may wait are held: reading goes on while they are on their way into a retry topic.
+    fn beyond(&self) -> usize {
+        match self.parking {
+            Some(_) => 2 * self.in_flight.max(IN_FLIGHT_MIN) * self.batch.max(1),
+            None => 0,
+        }
+    }
+
+    /// The retry topics.
+    pub(crate) fn tiers(&self) -> &[Tier] {
+        self.parking.as_ref().map_or(&[], |parking| &parking.tiers)
+    }
+
+    /// Of the reader of a retry topic: what it reads has waited, and what finds nobody is parked again.
+    pub(crate) fn of_tier(&self, tier: &Tier) -> Self {
+        let at_once = |parking: &Parking| Parking {
+            after: Duration::ZERO,
+            ..parking.clone()
+        };
+        Self {
+            topic: tier.topic.clone(),
+            group: tier.group.clone(),
+            isolation: Isolation::ReadUncommitted,
+            parking: self.parking.as_ref().map(at_once),
+            ..self.clone()
         }
     }
 

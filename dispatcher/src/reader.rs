@@ -2,15 +2,19 @@
 
 use crate::engine::{Engine, Offered};
 use crate::filling::{Filling, Supply};
+use crate::gate::Gate;
 use crate::group::Member;
 use crate::health::{Health, Part};
 use crate::intake::Intake;
+use crate::key_index::KeyIndex;
 use crate::lanes::Seen;
 use crate::meters::Meters;
 use crate::pauses::Pauses;
-use crate::{DispatcherError, Event, Flight, Millis, Options};
-use rtf_kafka::{Cluster, GroupReader, KafkaError, Polled, Record, Settings};
-use rtf_proto::{Offset, PartitionId, Source, TopicId};
+use crate::{DispatcherError, Event, Flight, Millis, Options, Place};
+use metrics::counter;
+use parking_lot::Mutex;
+use rtf_kafka::{Cluster, GroupReader, KafkaError, Polled, Record, Settings, TopicInfo};
+use rtf_proto::{Offset, Original, PartitionId, Source, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +37,8 @@ const RESTATE_EVERY: u32 = 6;
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// Joining the group takes no longer, unless something is wrong.
 const JOIN_WITHIN: Millis = 15_000;
+/// Between two looks whether a retry topic is there by now.
+const LOOK_FOR_TOPIC_EVERY: Duration = Duration::from_secs(2);
 /// Between two tries to read again after the client failed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -44,7 +50,11 @@ pub(crate) struct Reader {
     settings: Settings,
     cluster: Cluster,
     intake: Intake,
-    meters: Meters,
+    /// Of the reader of a retry topic.
+    tier: Option<Waiting>,
+    /// What its troubles are told as.
+    part: Part,
+    meters: Option<Meters>,
     halt: CancellationToken,
     topic: Arc<str>,
     topic_id: TopicId,
@@ -63,9 +73,52 @@ pub(crate) struct Reader {
     committed: BTreeMap<PartitionId, Offset>,
 }
 
+/// What a retry topic's reader has beside.
+struct Waiting {
+    gate: Gate<Flight>,
+    index: Arc<Mutex<KeyIndex>>,
+}
+
 impl Reader {
-    /// Connects; asks nothing yet.
-    pub fn new(
+    /// Reads the foreign topic. Connects; asks nothing yet.
+    pub fn of_foreign(
+        engine: Arc<Engine>,
+        health: Arc<Health>,
+        intake: Intake,
+        options: Options,
+        settings: Settings,
+        meters: Meters,
+        halt: CancellationToken,
+    ) -> Result<Self, DispatcherError> {
+        let reader = Self::new(engine, health, intake, options, settings, halt)?;
+        Ok(Self {
+            meters: Some(meters),
+            ..reader
+        })
+    }
+
+    /// Reads a retry topic: each event when it is due. What it has read is not to be woken by its key any more.
+    pub fn of_tier(
+        engine: Arc<Engine>,
+        health: Arc<Health>,
+        intake: Intake,
+        options: Options,
+        settings: Settings,
+        index: Arc<Mutex<KeyIndex>>,
+        halt: CancellationToken,
+    ) -> Result<Self, DispatcherError> {
+        let reader = Self::new(engine, health, intake, options, settings, halt)?;
+        Ok(Self {
+            part: Part::Retry,
+            tier: Some(Waiting {
+                gate: Gate::default(),
+                index,
+            }),
+            ..reader
+        })
+    }
+
+    fn new(
         engine: Arc<Engine>,
         health: Arc<Health>,
         intake: Intake,
@@ -78,7 +131,9 @@ impl Reader {
         Ok(Self {
             cluster: Cluster::connect(&settings)?,
             filling: Filling::new(limits.batch_events, limits.batch_bytes, linger),
-            meters: Meters::new(&options.topic),
+            tier: None,
+            part: Part::Kafka,
+            meters: None,
             topic: options.topic.as_str().into(),
             topic_id: TopicId::default(),
             supply: Supply::Dry,
@@ -107,27 +162,60 @@ impl Reader {
     /// # Errors
     /// At the start: no such topic, no broker. Later troubles are waited out.
     pub fn run(mut self) -> Result<(), DispatcherError> {
-        let described = self.cluster.topic(&self.options.topic)?;
-        let info = described.ok_or_else(|| DispatcherError::TopicMissing {
-            topic: self.options.topic.clone(),
-        })?;
+        let Some(info) = self.find_topic()? else {
+            return Ok(());
+        };
         self.topic_id = info.id;
         while !self.halt.is_cancelled() {
             let Err(error) = self.read() else {
                 break;
             };
-            self.health.trouble(Part::Kafka, error.to_string());
+            self.health.trouble(self.part, error.to_string());
             self.forget_membership();
             self.rest(REOPEN_AFTER);
         }
-        self.meters.show(self.engine.shared());
+        self.show();
         Ok(())
+    }
+
+    /// The foreign topic must be there; a retry topic is made when the first event is parked in it, by whoever parks it. `None` when halted before.
+    fn find_topic(&self) -> Result<Option<TopicInfo>, DispatcherError> {
+        let topic = &self.options.topic;
+        loop {
+            match (self.cluster.topic(topic), &self.tier) {
+                (Ok(Some(info)), _) => return Ok(Some(info)),
+                (Ok(None), None) => {
+                    let topic = topic.clone();
+                    return Err(DispatcherError::TopicMissing { topic });
+                }
+                (Err(error), None) => return Err(error.into()),
+                (Ok(None) | Err(_), Some(_)) => self.rest(LOOK_FOR_TOPIC_EVERY),
+            }
+            if self.halt.is_cancelled() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn show(&mut self) {
+        if let Some(waiting) = &self.tier {
+            let firsts = waiting.gate.firsts().map(|flight| flight.first_seen_ms);
+            self.engine.shared().outside.lock().oldest_parked_ms = firsts.min();
+        }
+        if let Some(meters) = &mut self.meters {
+            meters.show();
+        }
     }
 
     /// One membership, from joining the group to leaving it.
     fn read(&mut self) -> Result<(), KafkaError> {
         let health = Arc::clone(&self.health);
-        let member = Member::new(Arc::clone(&self.engine), health, self.options.drain);
+        let member = Member::new(
+            Arc::clone(&self.engine),
+            health,
+            self.part,
+            self.options.drain,
+        );
         let group = self.options.group_options();
         let reader = GroupReader::open(&self.settings, &group, member)?;
         self.opened_at = self.engine.shared().now();
@@ -145,6 +233,7 @@ impl Reader {
                 self.poll(reader)?;
             }
             self.now = self.engine.shared().now();
+            self.let_through();
             self.hand_in();
             self.look_after(reader);
         }
@@ -196,11 +285,57 @@ impl Reader {
             partition,
             offset,
         };
-        let subject = self
-            .intake
-            .subject(source, record.timestamp_ms(), record.original());
-        let flight = Flight::new(place, subject, self.now);
+        let original = record.original();
+        if self.tier.is_some() {
+            return self.take_parked(place, source, original);
+        }
+        let subject = self.intake.subject(source, record.timestamp_ms(), original);
+        let flight = Flight::new(place, subject, self.now, self.now_ms());
         self.filling.push(flight, self.now);
+    }
+
+    /// Holds a parked event until it is due. Somebody else's record is passed over.
+    fn take_parked(&mut self, place: Place, source: Source, record: Original) {
+        let now = self.now;
+        let Some(waiting) = &mut self.tier else {
+            return;
+        };
+        let Some((due_ms, flight)) = self.intake.returned(place, source, record, now) else {
+            counter!("rtf_dispatcher_foreign_records_total").increment(1);
+            return;
+        };
+        waiting.gate.hold(place.partition, due_ms, flight);
+        // Nothing more of its partition is to be read until then.
+        self.look_at_once();
+    }
+
+    /// Lets parked events go on that are due.
+    fn let_through(&mut self) {
+        let now_ms = self.now_ms();
+        let end = i64::try_from(self.options.wait_max.as_millis()).unwrap_or(i64::MAX);
+        let Some(waiting) = &mut self.tier else {
+            return;
+        };
+        let mut has_opened = false;
+        while !self.filling.is_full()
+            && let Some(mut flight) = waiting.gate.next(now_ms)
+        {
+            flight.last_try = now_ms >= flight.first_seen_ms.saturating_add(end);
+            let Place {
+                partition, offset, ..
+            } = flight.place;
+            waiting.index.lock().came_back(partition, offset + 1);
+            self.filling.push(flight, self.now);
+            has_opened = true;
+        }
+        if has_opened {
+            self.looked_at = 0;
+        }
+    }
+
+    /// Now, ms since 1970.
+    fn now_ms(&self) -> i64 {
+        self.engine.shared().clock.wall_ms(self.now)
     }
 
     /// Asks for the topic's id until it is known: with a wrong one a record of a topic made anew would be taken
@@ -210,13 +345,13 @@ impl Reader {
             let words = match self.cluster.topic(&self.options.topic) {
                 Ok(Some(info)) => {
                     self.topic_id = info.id;
-                    self.health.well(Part::Kafka);
+                    self.health.well(self.part);
                     return true;
                 }
-                Ok(None) => format!("foreign topic `{}` does not exist", self.options.topic),
+                Ok(None) => format!("topic `{}` does not exist", self.options.topic),
                 Err(error) => error.to_string(),
             };
-            self.health.trouble(Part::Kafka, words);
+            self.health.trouble(self.part, words);
             self.rest(REOPEN_AFTER);
         }
         false
@@ -260,7 +395,7 @@ impl Reader {
             self.commit(reader);
             self.announce(reader);
             self.ask_for_membership(reader.events());
-            self.meters.show(self.engine.shared());
+            self.show();
         }
     }
 
@@ -274,7 +409,7 @@ impl Reader {
              a session time-out of {:?} (its group.min.session.timeout.ms and group.max.session.timeout.ms)?",
             self.options.group, self.options.session_timeout
         );
-        self.health.worse(Part::Kafka, words);
+        self.health.worse(self.part, words);
     }
 
     fn adjust_pauses(&mut self, reader: &GroupReader<Member>) {
@@ -285,13 +420,19 @@ impl Reader {
             (core.assignment(), crowded)
         };
         let pause_all = self.lacks_room();
-        let wanted = if pause_all {
+        let mut wanted = if pause_all {
             assigned.iter().copied().collect()
         } else {
             crowded
         };
         let shared = self.engine.shared();
         shared.paused.store(!wanted.is_empty(), Ordering::Relaxed);
+        if let Some(waiting) = &mut self.tier {
+            waiting
+                .gate
+                .retain(|partition| assigned.contains(&partition));
+            wanted.extend(waiting.gate.shut());
+        }
         let change = self.pauses.change(&wanted, &assigned);
         let paused = change.pause.is_empty() || told(reader.pause(&change.pause));
         let resumed = change.resume.is_empty() || told(reader.resume(&change.resume));
@@ -371,6 +512,9 @@ impl Reader {
         self.engine.on(Event::Gone(partitions));
         self.announced.clear();
         self.filling.flights.clear();
+        if let Some(waiting) = &mut self.tier {
+            waiting.gate = Gate::default();
+        }
         self.pauses = Pauses::default();
         self.no_room_since = None;
         self.all_paused = false;

@@ -2,14 +2,15 @@
 
 use rtf_proto::record::Body;
 use rtf_proto::row::{self, RowParts};
-use rtf_proto::{ForeignEvent, Original, Outcome, Reason, Registration, Source, Token};
+use rtf_proto::{ForeignEvent, Original, Outcome, Reason, Registration, Source, Token, header};
 
 /// The parser's words are cut here, so that they always fit into the log.
 const WORDS_MAX_BYTES: usize = 1_000;
 
-/// An event that is given up.
+/// An event that is given up. One that comes back from a retry topic keeps where it stood before, `origin`, as its original's last header.
 pub(crate) fn unjoinable(
     event: &ForeignEvent,
+    origin: Option<&Source>,
     reason: Reason,
     attempts: u32,
     first_seen_ms: i64,
@@ -24,11 +25,16 @@ pub(crate) fn unjoinable(
         foreign_ts: event.foreign_ts,
         primary_ts: None,
     });
+    let mut original = event.original.clone();
+    if let Some(origin) = origin {
+        let place = Some(origin.to_string().into());
+        original.headers.push((header::SOURCE.into(), place));
+    }
     let body = Body::Unjoinable {
         row,
         attempts,
         first_seen_ms,
-        original: event.original.clone(),
+        original,
     };
     Registration {
         id: event.id.clone(),
@@ -97,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_given_up_keeps_its_original_and_its_token() {
         let event = event(3, "k");
-        let registration = unjoinable(&event, Reason::TimedOut, 5, 1_234);
+        let registration = unjoinable(&event, None, Reason::TimedOut, 5, 1_234);
         assert_eq!(registration.token, event.token);
         assert_eq!(registration.later_ts, event.kafka_ts);
         let Some(Body::Unjoinable {
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_registered_small_under_its_own_id() {
-        let large = unjoinable(&event(3, "k"), Reason::TimedOut, 5, 0);
+        let large = unjoinable(&event(3, "k"), None, Reason::TimedOut, 5, 0);
         let small = without_original(&large);
         assert_eq!((&small.id, small.token), (&large.id, large.token));
         let Some(Body::Malformed { words, original }) = Body::decode(small.outcome, small.body)

@@ -78,7 +78,7 @@ impl<T> Retry<T> {
     /// An attempt was in vain. Due after a back-off or when it is time to give up, whichever is earlier; at once
     /// when its key was woken while the attempt was under way.
     pub fn wait(&mut self, item: T, terms: Terms, now: Millis) {
-        let due = if self.recent.woken_since(&terms.key, terms.asked) {
+        let due = if self.was_woken(&terms) {
             now
         } else {
             let delay = millis(self.backoff.delay(terms.attempts, terms.token.0));
@@ -103,6 +103,11 @@ impl<T> Retry<T> {
             bytes: terms.bytes,
         };
         self.waiting.insert(ticket, waiting);
+    }
+
+    /// Whether the key was woken since the attempt began that was in vain.
+    pub fn was_woken(&self, terms: &Terms) -> bool {
+        self.recent.woken_since(&terms.key, terms.asked)
     }
 
     /// Whether an event first seen then is to be given up.

@@ -45,14 +45,21 @@ pub(crate) fn after_lookup(flight: &Flight, answer: Option<Resolved>) -> Next {
     }
 }
 
-/// `first_seen_ms` is the flight's first sight in ms since 1970. Counts the attempts that were in vain.
-pub(crate) fn after_join(flight: &mut Flight, verdict: JoinVerdict, first_seen_ms: i64) -> Next {
+/// Counts the attempts that were in vain.
+pub(crate) fn after_join(flight: &mut Flight, verdict: JoinVerdict) -> Next {
     let Subject::Event(event) = &flight.subject else {
         unreachable!("only events are joined");
     };
     let give_up = |reason| {
         let attempts = flight.attempts + 1;
-        register(unjoinable(event, reason, attempts, first_seen_ms))
+        let origin = flight.origin.as_ref();
+        register(unjoinable(
+            event,
+            origin,
+            reason,
+            attempts,
+            flight.first_seen_ms,
+        ))
     };
     match verdict {
         JoinVerdict::Joined(_) => Next::Done(Done::Joined),
@@ -92,14 +99,10 @@ mod tests {
     #[test]
     fn only_the_last_try_gives_up() {
         let mut flight = flight(0, 1, "k");
-        assert_eq!(
-            after_join(&mut flight, JoinVerdict::NotFound, 0),
-            Next::Wait
-        );
+        assert_eq!(after_join(&mut flight, JoinVerdict::NotFound), Next::Wait);
         assert_eq!(flight.attempts, 1);
         flight.last_try = true;
-        let Next::Go(Step::Register(registration)) =
-            after_join(&mut flight, JoinVerdict::NotFound, 0)
+        let Next::Go(Step::Register(registration)) = after_join(&mut flight, JoinVerdict::NotFound)
         else {
             panic!("not given up");
         };
@@ -110,17 +113,14 @@ mod tests {
     fn not_ready_is_no_answer() {
         let mut flight = flight(0, 1, "k");
         flight.last_try = true;
-        assert_eq!(
-            after_join(&mut flight, JoinVerdict::NotReady, 0),
-            Next::Again
-        );
+        assert_eq!(after_join(&mut flight, JoinVerdict::NotReady), Next::Again);
         assert_eq!(flight.attempts, 0);
     }
 
     #[test]
     fn what_never_fits_ends_as_malformed() {
         let mut flight = flight(0, 1, "k");
-        let Next::Go(Step::Register(large)) = after_join(&mut flight, JoinVerdict::RowTooLarge, 0)
+        let Next::Go(Step::Register(large)) = after_join(&mut flight, JoinVerdict::RowTooLarge)
         else {
             panic!("not given up");
         };

@@ -43,5 +43,5 @@ pub(crate) fn flight(partition: u32, offset: u64, key: &str) -> Flight {
         epoch: first_epoch(),
         offset,
     };
-    Flight::new(place, Subject::Event(event(offset, key)), 0)
+    Flight::new(place, Subject::Event(event(offset, key)), 0, 0)
 }

@@ -2,11 +2,13 @@
 
 use crate::engine::Engine;
 use crate::health::{Health, Part};
+use crate::woken::Keys;
 use crate::{Backoff, Event};
 use futures::StreamExt;
 use rtf_proto::Joiner;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const BACKOFF: Backoff = Backoff {
@@ -21,6 +23,8 @@ pub(crate) async fn listen(
     engine: &Arc<Engine>,
     joiner: &dyn Joiner,
     health: &Health,
+    parked: &[Keys],
+    listened: &AtomicU64,
 ) -> Infallible {
     let mut in_vain = 0;
     loop {
@@ -28,7 +32,13 @@ pub(crate) async fn listen(
         match joiner.wakeups().await {
             Ok(mut keys) => {
                 health.well(Part::Wakeups);
+                listened.fetch_add(1, Ordering::Relaxed);
                 while let Some(keys) = keys.next().await {
+                    let keys = Arc::new(keys);
+                    for waker in parked {
+                        // One that is too far behind misses some.
+                        let _ = waker.try_send(Arc::clone(&keys));
+                    }
                     engine.on(Event::Woken(keys));
                 }
             }

@@ -21,6 +21,15 @@ pub const LOG: &str = "rtf.log";
 /// The offset in the join log that decided.
 pub const OFFSET: &str = "rtf.offset";
 
+/// When a parked event is to be tried again, ms since 1970.
+pub const DUE: &str = "rtf.due";
+/// Kafka's id of the topic that [`SOURCE`] names.
+pub const SOURCE_TOPIC_ID: &str = "rtf.source_topic_id";
+/// Kafka's timestamp of the record at [`SOURCE`], ms since 1970.
+pub const TIMESTAMP: &str = "rtf.timestamp";
+/// The attempt chain of a parked event.
+pub const TOKEN: &str = "rtf.token";
+
 /// Whether a header is one of ours.
 pub fn is_ours(name: &str) -> bool {
     name.starts_with("rtf.")

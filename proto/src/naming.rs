@@ -10,6 +10,14 @@ pub fn log_topic(name: &str) -> String {
 pub fn dead_letter_topic(name: &str) -> String {
     format!("{name}.dead")
 }
+/// The retry topic that keeps events for so long: `1m`, `10m`, `1h`.
+pub fn retry_topic(name: &str, delay: &str) -> String {
+    format!("{name}.retry.{delay}")
+}
+/// The group that reads a retry topic for the dispatchers of `group`.
+pub fn retry_group(group: &str, delay: &str) -> String {
+    format!("{group}.retry.{delay}")
+}
 /// The group whose positions in the join log say how far dead letters are carried.
 pub fn dead_letter_group(name: &str) -> String {
     format!("{name}.dead")

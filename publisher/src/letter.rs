@@ -39,7 +39,7 @@ impl LetterOptions {
 /// The letter of an accepted record, an encoded [`Original`]; `None` when its body is broken.
 pub(crate) fn write(options: &LetterOptions, place: Place, accepted: Accepted) -> Option<Bytes> {
     let ((_, partition), offset) = accepted.source;
-    let source = format!("{}/{partition}/{offset}", options.source_topic);
+    let stands_at = format!("{}/{partition}/{offset}", options.source_topic);
     let body = Body::decode(accepted.outcome, accepted.body)?;
     let (mut letter, mut said) = match body {
         Body::Joined { .. } => return None,
@@ -74,7 +74,7 @@ pub(crate) fn write(options: &LetterOptions, place: Place, accepted: Accepted) -
         }
     };
     said.push((header::OUTCOME, accepted.outcome.as_str().into()));
-    said.push((header::SOURCE, source));
+    said.push((header::SOURCE, parked_from(&letter).unwrap_or(stands_at)));
     said.push((header::LOG, place.log.to_string()));
     said.push((header::OFFSET, accepted.offset.to_string()));
     letter.headers.retain(|(name, _)| !header::is_ours(name));
@@ -82,6 +82,13 @@ pub(crate) fn write(options: &LetterOptions, place: Place, accepted: Accepted) -
     let mut encoded = Vec::new();
     letter.encode(&mut encoded);
     Some(encoded.into())
+}
+
+/// Where an event that was parked stood before: the dispatcher says so in the last header.
+fn parked_from(original: &Original) -> Option<String> {
+    let (name, value) = original.headers.last()?;
+    let text = std::str::from_utf8(value.as_deref()?).ok()?;
+    (name == header::SOURCE).then(|| text.to_owned())
 }
 
 /// Of which record of which log a letter in the topic is; `None` when it is somebody else's record.
@@ -208,6 +215,33 @@ mod tests {
         ];
         assert_eq!(said(&letter), expected);
         assert_eq!(decided_by(&letter.headers), Some((log, 77)));
+    }
+
+    #[test]
+    fn one_that_was_parked_says_where_it_stood_before() {
+        let mut parked = original();
+        let from = Some(Bytes::from_static(b"tweets/7/8"));
+        parked.headers.push((header::SOURCE.into(), from));
+        let mut accepted = unjoinable();
+        let Some(Body::Unjoinable {
+            row,
+            attempts,
+            first_seen_ms,
+            ..
+        }) = Body::decode(accepted.outcome, accepted.body)
+        else {
+            panic!("not unjoinable");
+        };
+        let body = Body::Unjoinable {
+            row,
+            attempts,
+            first_seen_ms,
+            original: parked,
+        };
+        accepted.body = body.encode();
+        let letter = read(&write(&options(false), PLACE, accepted).unwrap());
+        assert!(said(&letter).contains(&("rtf.source", "tweets/7/8")));
+        assert_eq!(said(&letter).len(), 9);
     }
 
     #[test]

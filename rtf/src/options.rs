@@ -135,11 +135,28 @@ pub fn dispatcher(config: &Config) -> rtf_dispatcher::Options {
         wait_max: wait.max.0,
         retry_initial: wait.retry_initial.0,
         retry_max: wait.retry_max.0,
+        parking: Some(parking(config)),
         max_events: wait.max_events,
         max_bytes: usize::try_from(wait.max_bytes.0).unwrap_or(usize::MAX),
         batch: dispatcher.batch,
         in_flight: dispatcher.in_flight,
         ..rtf_dispatcher::Options::new(foreign.topic.clone(), group(config), foreign.key.clone())
+    }
+}
+
+/// The retry topics.
+fn parking(config: &Config) -> rtf_dispatcher::Parking {
+    let tier = |delay: &rtf_config::Span| rtf_dispatcher::Tier {
+        topic: naming::retry_topic(&config.join.name, &delay.to_string()),
+        group: naming::retry_group(&group(config), &delay.to_string()),
+        delay: delay.0,
+    };
+    rtf_dispatcher::Parking {
+        tiers: config.join.wait.tiers.iter().map(tier).collect(),
+        after: config.join.wait.park_after.0,
+        replication: replication(config),
+        // What is not read for so long is forgotten by the log as well.
+        retention: rtf_registry::log_retention(config.registry.horizon.0),
     }
 }
 

@@ -345,7 +345,11 @@ impl Composer {
 
     fn open_dispatcher(&mut self, ports: Pair) -> anyhow::Result<()> {
         let component = self.readiness.component("dispatcher");
-        let options = options::dispatcher(&self.config);
+        let mut options = options::dispatcher(&self.config);
+        if self.settings.embedded {
+            // It forgets what nobody reads: all wait in memory.
+            options.parking = None;
+        }
         let topic = options.topic.clone();
         let dispatcher = Dispatcher::new(
             options,
@@ -565,9 +569,14 @@ impl Figures for DispatcherFigures {
             .filter_map(|partition| Some((partition.partition.to_string(), partition.lag?.into())))
             .collect();
         let tally = status.tally;
+        let parked: Map<String, Value> = status
+            .parked
+            .into_iter()
+            .map(|tier| (tier.topic, tier.records.into()))
+            .collect();
         json!({
             "joined": tally.joined, "malformed": tally.malformed, "duplicates": tally.already_resolved, "too_old": tally.too_old,
-            "unjoinable": { "total": tally.unjoinable }, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
+            "unjoinable": { "total": tally.unjoinable }, "parked": parked, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
             "oldest_waiting_seconds": status.oldest_waiting.map_or(0.0, |age| age.as_secs_f64()),
             "in_flight": status.in_flight, "paused": status.paused, "lag": { self.topic.clone(): lag },
         })

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -91,6 +90,8 @@ pub struct PipelineOptions {
     pub is_cluster: bool,
     /// Registries for which the configuration has an address.
     pub registries: u16,
+    /// Further lines of `[join.wait]`.
+    pub more_wait: &'static str,
     /// Further lines of TOML, tables of their own.
     pub more: String,
 }
@@ -106,6 +107,7 @@ impl PipelineOptions {
             session_timeout: "2s",
             is_cluster: false,
             registries: REPLICAS,
+            more_wait: "",
             more: String::new(),
         }
     }
@@ -375,12 +377,7 @@ impl Pipeline {
         let (bootstrap, redis) = (json!(bootstrap), json!(redis));
         // JSON's strings, numbers and lists are TOML's too.
         let mut toml = format!("[kafka]\nbootstrap = {bootstrap}\n[redis]\nurl = {redis}\n");
-        let mut table = |name: &str, keys: &[(&str, Value)]| {
-            let _ = writeln!(toml, "[{name}]");
-            for (key, value) in keys {
-                let _ = writeln!(toml, "{key} = {value}");
-            }
-        };
+        let mut table = |name: &str, keys: &[(&str, Value)]| toml += &table_of(name, keys);
         table("join", &[("name", json!(join.name))]);
         table("join.foreign", &stream(&join.foreign));
         table("join.primary", &stream(&join.primary));
@@ -389,6 +386,8 @@ impl Pipeline {
             table("join.match", &keys);
         }
         table("join.wait", &[("max", json!(options.wait_max))]);
+        toml += options.more_wait;
+        let mut table = |name: &str, keys: &[(&str, Value)]| toml += &table_of(name, keys);
         let registry = [
             ("partitions", json!(options.partitions)),
             ("horizon", json!(options.horizon)),
@@ -422,6 +421,11 @@ impl Pipeline {
             .map(|port| format!("http://127.0.0.1:{port}"))
             .collect()
     }
+}
+
+fn table_of(name: &str, keys: &[(&str, Value)]) -> String {
+    let keys = keys.iter().map(|(key, value)| format!("{key} = {value}\n"));
+    format!("[{name}]\n") + &keys.collect::<String>()
 }
 
 fn stream(stream: &Stream) -> Vec<(&'static str, Value)> {

@@ -1,6 +1,8 @@
 //! What goes together and what does not. Pure.
 
 use crate::model::{Config, HTTP_PORT_DISTANCE, MOST_PARTITIONS, Policy, ranges, record};
+use crate::units::Span;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -78,6 +80,8 @@ const OURS: [(&str, &str); 23] = [
     ("test.mock.num.brokers", "`rtf demo` has an embedded broker"),
 ];
 
+/// Each retry topic has readers of its own.
+const TIERS: usize = 8;
 /// Ids are remembered for the horizon; half of it is left for what happens after the longest wait.
 const WAIT_SHARE_OF_HORIZON: u32 = 2;
 /// Longer durations are a slip, and their milliseconds need not fit into what others count in.
@@ -286,6 +290,18 @@ impl Config {
         checker.duration("join.wait.retry_initial", wait.retry_initial.0);
         checker.duration("join.wait.retry_max", wait.retry_max.0);
         checker.duration("registry.horizon", horizon.0);
+        let distinct: BTreeSet<Span> = wait.tiers.iter().copied().collect();
+        for tier in &wait.tiers {
+            checker.duration("join.wait.tiers", tier.0);
+        }
+        if wait.tiers.is_empty() || distinct.len() != wait.tiers.len() || wait.tiers.len() > TIERS {
+            checker.error(
+                "join.wait.tiers",
+                format!(
+                    "must be 1 to {TIERS} durations, each once: every one is a topic of its own"
+                ),
+            );
+        }
         checker.duration("redis.timeout", self.redis.timeout.0);
         checker.duration(
             "dispatcher.session_timeout",

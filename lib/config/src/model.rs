@@ -126,6 +126,8 @@ pub struct Wait {
     pub unmatched: Unmatched,
     pub retry_initial: Span,
     pub retry_max: Span,
+    pub park_after: Span,
+    pub tiers: Vec<Span>,
     pub max_events: usize,
     pub max_bytes: Size,
 }

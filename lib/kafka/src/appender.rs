@@ -1,13 +1,14 @@
-//! Appending to the join log: idempotent, all replicas, not transactional (RULE 7).
+//! Appending to the join log and to retry topics: idempotent, all replicas, not transactional (RULE 7).
 
 use crate::settings::{create, log, partition as native_partition, partitions};
+use crate::transactor::headers;
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use rtf_proto::PartitionId;
+use rtf_proto::{Original, PartitionId};
 use std::time::Duration;
 
 /// Hears what became of appends; called on the producer's own thread.
@@ -106,13 +107,33 @@ impl<D: Deliveries> Appender<D> {
         value: &[u8],
         sequence: u64,
     ) -> Result<(), AppendError> {
+        let mut record = self.record(partition, sequence).payload(value);
+        record.key = key;
+        self.send(record)
+    }
+
+    /// Hands a whole record to the producer, headers and all, as [`append`](Self::append) does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_original(
+        &self,
+        partition: PartitionId,
+        original: &Original,
+        sequence: u64,
+    ) -> Result<(), AppendError> {
+        let mut record = self.record(partition, sequence).headers(headers(original));
+        record.key = original.key.as_deref();
+        record.payload = original.value.as_deref();
+        self.send(record)
+    }
+
+    fn record(&self, partition: PartitionId, sequence: u64) -> BaseRecord<'_, [u8], [u8], usize> {
         let sequence = usize::try_from(sequence).expect("sequences fit into a machine word");
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, sequence)
-            .partition(native_partition(partition))
-            .payload(value);
-        if let Some(key) = key {
-            record = record.key(key);
-        }
+        BaseRecord::with_opaque_to(&self.topic, sequence).partition(native_partition(partition))
+    }
+
+    fn send(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), AppendError> {
         self.producer
             .send(record)
             .map_err(|(error, _)| self.sort(&error))

@@ -75,6 +75,23 @@ impl Cluster {
         })
     }
 
+    /// The names of all topics that begin so.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn topics(&self, prefix: &str) -> Result<Vec<String>, KafkaError> {
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, TIMEOUT)
+            .map_err(|e| self.unreachable(e))?;
+        let names = metadata.topics().iter().map(|topic| topic.name());
+        Ok(names
+            .filter(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// Number of brokers.
     ///
     /// # Errors

@@ -6,9 +6,9 @@ use crate::reader::Reader;
 use anyhow::Context;
 use rtf_config::Config;
 use rtf_json::Extractor;
-use rtf_kafka::{Cluster, Settings};
-use rtf_proto::{Offset, PartitionId, Source, TopicId};
-use std::collections::HashMap;
+use rtf_kafka::{Cluster, Isolation, Settings};
+use rtf_proto::{Offset, PartitionId, Source, TopicId, header};
+use std::collections::{HashMap, HashSet};
 
 /// The foreign topic, read once.
 #[derive(Default)]
@@ -28,8 +28,61 @@ pub struct Seen {
     pub partition: PartitionId,
     /// Its first record.
     pub offset: Offset,
-    /// Whether the group has passed it: then it must be in the log.
+    /// Whether the group has passed it: then it must be in the log, or parked.
     pub committed: bool,
+}
+
+/// Events parked in retry topics that have not come back.
+pub type Parked = HashSet<IdHash>;
+
+/// Where each retry topic's readers are.
+pub type Positions = Vec<(String, Vec<(PartitionId, Option<Offset>)>)>;
+
+/// Asks how far the retry topics are read; those that are not there yet are left out. Blocking.
+///
+/// # Errors
+/// No answer.
+pub fn retry_positions(cluster: &Cluster, config: &Config) -> anyhow::Result<Positions> {
+    let mut positions = Vec::new();
+    for tier in crate::options::dispatcher(config)
+        .parking
+        .into_iter()
+        .flat_map(|p| p.tiers)
+    {
+        if cluster.topic(&tier.topic)?.is_some() {
+            let committed = cluster.committed(&tier.group, &tier.topic)?;
+            positions.push((tier.topic, committed));
+        }
+    }
+    Ok(positions)
+}
+
+/// Reads the retry topics from these positions to their present ends. Blocking.
+///
+/// # Errors
+/// A topic cannot be read.
+pub fn parked(
+    cluster: &Cluster,
+    settings: &Settings,
+    positions: &Positions,
+) -> anyhow::Result<Parked> {
+    let mut parked = Parked::new();
+    for (topic, committed) in positions {
+        let committed: HashMap<_, _> = committed.iter().copied().collect();
+        let isolation = Isolation::ReadUncommitted;
+        let Some(reader) = Reader::open(cluster, settings, topic, isolation, "parked")? else {
+            continue;
+        };
+        reader.read(0..reader.info.partitions, |record| {
+            let position = committed.get(&record.partition()).copied().flatten();
+            if record.offset() >= position.unwrap_or_default() {
+                let id = header::text(&record.headers(), header::ID).map(str::to_owned);
+                parked.extend(id.map(|id| hash(id.as_bytes())));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(parked)
 }
 
 /// Reads the topic to its present end. Blocking.

@@ -1,8 +1,8 @@
 //! `rtf verify`: reads foreign topic, join log, dead letters and sink, and compares them.
 //!
 //! It believes none of the roles: winners are found anew from the raw records of the log. Positions are taken in an order that
-//! makes it safe beside a running pipeline: first what the group has committed, then the end of the foreign
-//! topic, then the end of the log, then that of the dead letters, then Redis. What was committed must be in the log; what is in the log may not
+//! makes it safe beside a running pipeline: first what the groups have committed, then the ends of the foreign
+//! topic and of the retry topics, then the end of the log, then that of the dead letters, then Redis. What was committed must be parked or in the log; what is in the log may not
 //! be in the topic or in Redis yet.
 
 mod foreign;
@@ -81,6 +81,7 @@ pub async fn check(config: &Config, settings: &Settings) -> anyhow::Result<Repor
 #[derive(Default)]
 struct Topics {
     foreign: foreign::Foreign,
+    parked: foreign::Parked,
     log: log::Log,
     letters: letters::Letters,
 }
@@ -89,7 +90,9 @@ fn read_kafka(config: &Config, settings: &Settings) -> anyhow::Result<Topics> {
     let cluster = Cluster::connect(settings)?;
     let topic = &config.join.foreign.topic;
     let committed = cluster.committed(&crate::options::group(config), topic)?;
+    let positions = foreign::retry_positions(&cluster, config)?;
     let foreign = foreign::read(&cluster, config, settings, &committed)?;
+    let parked = foreign::parked(&cluster, settings, &positions)?;
     let skip = config.registry.skipped().collect();
     let log = log::read(
         &cluster,
@@ -101,6 +104,7 @@ fn read_kafka(config: &Config, settings: &Settings) -> anyhow::Result<Topics> {
     let letters = letters::read(&cluster, settings, &topic, log.id)?;
     Ok(Topics {
         foreign,
+        parked,
         log,
         letters,
     })

@@ -1,7 +1,7 @@
 //! The comparison, and how it reads. Pure.
 
 use super::Topics;
-use super::foreign::Foreign;
+use super::foreign::{Foreign, Parked};
 use super::letters::Letters;
 use super::log::{Log, Winner};
 use super::sink::Rows;
@@ -28,8 +28,10 @@ pub struct Report {
     pub unjoinable_by_reason: BTreeMap<&'static str, u64>,
     /// Records that could not be read.
     pub malformed: u64,
-    /// Events not resolved yet, behind what the dispatcher has committed.
+    /// Events not resolved yet: not yet read, waiting in memory, or parked.
     pub waiting: u64,
+    /// Those of them that are parked in retry topics.
+    pub parked: u64,
     /// Events whose outcome the log no longer has: it says that they had one.
     pub forgotten: u64,
     /// Rows accepted and not yet in Redis.
@@ -61,6 +63,7 @@ impl Report {
     pub(super) fn of(read: &Topics, rows: Rows, emits_unmatched: bool) -> Self {
         let Topics {
             foreign,
+            parked,
             log,
             letters,
         } = read;
@@ -74,7 +77,7 @@ impl Report {
             ..Self::default()
         };
         report.outcomes(log);
-        report.unresolved(foreign, log);
+        report.unresolved(foreign, parked, log);
         report.compare_rows(log, &rows, emits_unmatched);
         report.compare_letters(log, letters, emits_unmatched);
         report
@@ -101,13 +104,16 @@ impl Report {
         }
     }
 
-    fn unresolved(&mut self, foreign: &Foreign, log: &Log) {
+    fn unresolved(&mut self, foreign: &Foreign, parked: &Parked, log: &Log) {
         for (id, seen) in &foreign.events {
             if log.is_resolved(id) {
                 continue;
             }
             if log.is_below_floor((foreign.topic_id, seen.partition), seen.offset) {
                 self.forgotten += 1;
+            } else if parked.contains(id) {
+                self.waiting += 1;
+                self.parked += 1;
             } else if seen.committed {
                 self.lost += 1;
                 self.name(format!(
@@ -237,7 +243,11 @@ impl fmt::Display for Report {
             write!(f, "   {reason} {count}")?;
         }
         writeln!(f, "\n  malformed     {:>12}", self.malformed)?;
-        writeln!(f, "  waiting       {:>12}", self.waiting)?;
+        writeln!(
+            f,
+            "  waiting       {:>12}   ({} of them parked)",
+            self.waiting, self.parked
+        )?;
         if self.forgotten > 0 {
             writeln!(
                 f,
@@ -343,6 +353,7 @@ mod tests {
     fn of(foreign: Foreign, log: Log, rows: Rows, emits_unmatched: bool) -> Report {
         let read = Topics {
             foreign,
+            parked: Parked::from([9]),
             log,
             letters: Letters::new(),
         };
@@ -387,6 +398,9 @@ mod tests {
     fn a_committed_event_without_an_outcome_is_lost() {
         let report = of(foreign(&[(1, true)]), log(&[]), rows(&[]), false);
         assert_eq!((report.lost, report.waiting), (1, 0));
+        let report = of(foreign(&[(9, true)]), log(&[]), rows(&[]), false);
+        let waiting = (report.waiting, report.parked);
+        assert_eq!((report.lost, waiting), (0, (1, 1)), "it is parked");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Winners {
         let judged = || Found {
             place,
             logged_ms: record.timestamp_ms(),
-            source: (event.source.1, event.source.2),
+            source: judge.source(event).unwrap_or_default(),
             outcome: event.outcome,
             judged: judge.fate(event),
         };
@@ -213,12 +213,21 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Where the event stands in the foreign topic, also if it was parked.
+    fn source(&self, event: &Event<'_>) -> Option<(u32, u64)> {
+        let (topic, partition, offset) = event.source;
+        if topic == self.sent.foreign_id {
+            return Some((partition, offset));
+        }
+        self.sent.parked.get(&event.source).copied()
+    }
+
     /// How the event ended, with its row if it was joined; or what is wrong.
     fn fate(&self, event: &Event<'_>) -> Result<(Fate, Option<Bytes>), String> {
-        let (topic, partition, offset) = event.source;
-        if topic != self.sent.foreign_id {
-            return Err(format!("is of a topic {topic} that is not the foreign one"));
-        }
+        let (topic, ..) = event.source;
+        let source = self.source(event);
+        let (partition, offset) = source
+            .ok_or_else(|| format!("is of a topic {topic} that is neither the foreign one nor a retry topic, or was never parked"))?;
         let sent = self.sent.foreign.get(&(partition, offset));
         let sent = sent.ok_or_else(|| format!("is of {partition}/{offset}, never sent"))?;
         let body = Body::decode(event.outcome, Bytes::copy_from_slice(event.body));
@@ -227,7 +236,16 @@ impl Judge<'_> {
                 let fate = self.joined(event, &row, sent)?;
                 Ok((fate, Some(row)))
             }
-            Body::Unjoinable { row, original, .. } => {
+            Body::Unjoinable {
+                row, mut original, ..
+            } => {
+                if topic != self.sent.foreign_id {
+                    let place = format!("{}/{partition}/{offset}", self.join.foreign.topic);
+                    let said = original.headers.pop();
+                    if said != Some(("rtf.source".into(), Some(place.into()))) {
+                        return Err(format!("does not say where it stood before: {said:?}"));
+                    }
+                }
                 if original != *sent {
                     return Err("does not keep its original".into());
                 }

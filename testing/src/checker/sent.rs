@@ -4,12 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use bytes::Bytes;
-use rtf_kafka::Settings;
+use rtf_kafka::{Cluster, Settings};
 use rtf_proto::{Original, TopicId};
 use rtf_synth::Join;
 use serde_json::value::RawValue;
 
 use crate::reader::TopicReader;
+
+/// Partition and offset in the foreign topic, by topic id, partition and offset of a retry topic.
+type Parked = HashMap<(TopicId, u32, u64), (u32, u64)>;
 
 /// Both topics, in memory.
 pub(super) struct Sent {
@@ -17,6 +20,8 @@ pub(super) struct Sent {
     pub(super) foreign_id: TopicId,
     /// Each foreign record, by partition and offset.
     pub(super) foreign: HashMap<(u32, u64), Original>,
+    /// Where each parked record came from.
+    pub(super) parked: Parked,
     /// The value of each primary.
     pub(super) primary: HashSet<Bytes>,
 }
@@ -37,11 +42,35 @@ impl Sent {
             Ok(())
         })?;
         Ok(Self {
+            parked: read_parked(settings, join)?,
             foreign_id,
             foreign,
             primary,
         })
     }
+}
+
+/// Retry topics say of each record where it came from.
+fn read_parked(settings: &Settings, join: &Join) -> Result<Parked> {
+    let mut parked = HashMap::new();
+    for topic in Cluster::connect(settings)?.topics(&format!("{}.retry.", join.name))? {
+        let mut reader = TopicReader::open(settings, &topic)?;
+        let id = reader.info().id;
+        reader.read_to_end(|record| {
+            let headers = record.headers();
+            let source = headers.iter().rfind(|(name, _)| name == "rtf.source");
+            let source =
+                source.and_then(|(_, text)| String::from_utf8(text.as_ref()?.to_vec()).ok());
+            let place = source.as_deref().and_then(|text| {
+                let rest = text.strip_prefix(join.foreign.topic)?.strip_prefix('/')?;
+                let (partition, offset) = rest.split_once('/')?;
+                Some((partition.parse().ok()?, offset.parse().ok()?))
+            });
+            parked.extend(place.map(|place| ((id, record.partition(), record.offset()), place)));
+            Ok(())
+        })?;
+    }
+    Ok(parked)
 }
 
 /// The text at a JSON pointer: the string, or the number as it is written.
