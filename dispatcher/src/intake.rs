@@ -2,7 +2,7 @@
 
 use crate::Subject;
 use crate::registration::malformed;
-use rtf_json::{ExtractError, Extractor, share};
+use rtf_json::{ExtractError, Extractor, Parts, share};
 use rtf_proto::{EventId, ForeignEvent, JoinKey, Original, Source, Token};
 
 /// Said of a record that has a null where its event should be.
@@ -40,7 +40,7 @@ impl Intake {
         }
     }
 
-    /// Id, key and time; slices of the record where they stand in it as they are. `None` where there is no value.
+    /// Id, key and time; slices of the value where they stand in it as they are. `None` where there is no value.
     fn event(
         &self,
         source: &Source,
@@ -50,7 +50,11 @@ impl Intake {
         let Some(value) = &original.value else {
             return Ok(None);
         };
-        let found = self.extractor.extract(value)?;
+        let found = self.extractor.extract(&Parts {
+            value,
+            key: original.key.as_deref(),
+            headers: &original.headers,
+        })?;
         let id = match found.id {
             Some(id) => EventId::new(share(value, id)),
             None => source.event_id(),
@@ -126,6 +130,22 @@ mod tests {
         assert_eq!(event.id, source(5).event_id());
         assert_eq!(event.key, JoinKey::from(r#"["x","1"]"#));
         assert_eq!(event.foreign_ts, 99);
+    }
+
+    #[test]
+    fn message_key_and_headers_serve_as_id_and_key() {
+        let options = |id: &str, key: &str| Options {
+            id: vec![id.into()],
+            ..Options::new("t", "g", vec![key.into(), "/city".into()])
+        };
+        let json = br#"{"city":"x"}"#;
+        let Subject::Event(event) = read(&options("@key", "@key"), Some(json)) else {
+            panic!("malformed");
+        };
+        assert_eq!(event.id, EventId::from("kafka's key"));
+        assert_eq!(event.key, JoinKey::from(r#"["kafka's key","x"]"#));
+        let words = words(read(&options("@key", "@header.h"), Some(json)));
+        assert_eq!(words, "`@header.h` is null");
     }
 
     #[test]

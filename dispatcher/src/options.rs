@@ -18,11 +18,11 @@ pub struct Options {
     pub topic: String,
     /// The consumer group.
     pub group: String,
-    /// JSON pointers of an event's id; none: its position is its id.
+    /// Fields ([`rtf_json::Fields`]) of an event's id; none: its position is its id.
     pub id: Vec<String>,
-    /// JSON pointers of its key; at least one.
+    /// Fields of its key; at least one.
     pub key: Vec<String>,
-    /// JSON pointer of its time; none: Kafka's timestamp.
+    /// Field of its time; none: Kafka's timestamp.
     pub time: Option<String>,
     /// Whether white space around keys is ignored.
     pub trim: bool,

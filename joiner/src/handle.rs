@@ -248,7 +248,7 @@ mod tests {
     use crate::state::Change;
     use bytes::Bytes;
     use futures::FutureExt;
-    use rtf_json::Folding;
+    use rtf_json::{Folding, Parts};
     use rtf_proto::{
         AcceptedStream, EventId, LookupItem, Original, PartitionId, RegistryStatus, Resolved,
         Source, Token, TopicId,
@@ -326,7 +326,7 @@ mod tests {
         let json = format!(r#"{{"id":{id},"k":"{key}","at":{id}}}"#);
         let event = EventReader::new(&options())
             .unwrap()
-            .read(json.as_bytes(), place);
+            .read(&Parts::of(json.as_bytes()), place);
         let mut woken = Vec::new();
         let changes = std::iter::once(Change::Upsert(event.unwrap()));
         let mut state = joiner.0.state.write();

@@ -92,7 +92,7 @@ async fn id_at(config: &Config, settings: &Settings, source: Source) -> anyhow::
             partition,
             offset,
             isolation,
-            |record| Ok(id_of(&extractor, record.value(), &source)),
+            |record| Ok(id_of(&extractor, record, &source)),
         )
     };
     tokio::task::spawn_blocking(reading).await?

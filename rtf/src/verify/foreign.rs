@@ -61,7 +61,7 @@ pub fn read(
             partition: record.partition(),
             offset: record.offset(),
         };
-        let id = id_of(&extractor, record.value(), &source);
+        let id = id_of(&extractor, record, &source);
         let committed = positions
             .get(&source.partition)
             .copied()
