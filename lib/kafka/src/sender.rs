@@ -3,9 +3,9 @@
 use crate::settings::{Quiet, create, partition as native_partition};
 use crate::{KafkaError, Settings};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use rtf_proto::PartitionId;
+use rtf_proto::{Original, PartitionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -80,10 +80,30 @@ impl Sender {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), SendError> {
-        let mut record = BaseRecord::<[u8], [u8], ()>::to(topic);
-        record.key = key;
-        record.payload = value;
-        record.partition = partition.map(native_partition);
+        self.enqueue(record(topic, partition, key, value))
+    }
+
+    /// Sends a record with headers, likewise.
+    ///
+    /// # Errors
+    /// The record can never be sent: too large, no such topic.
+    pub fn send_original(
+        &self,
+        topic: &str,
+        partition: Option<PartitionId>,
+        original: &Original,
+    ) -> Result<(), SendError> {
+        let (key, value) = (original.key.as_deref(), original.value.as_deref());
+        let headers = OwnedHeaders::new_with_capacity(original.headers.len());
+        let headers = original.headers.iter().fold(headers, |all, (key, value)| {
+            let value = value.as_deref();
+            all.insert(Header { key, value })
+        });
+        self.enqueue(record(topic, partition, key, value).headers(headers))
+    }
+
+    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), SendError> {
+        let topic = record.topic;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -118,4 +138,17 @@ impl Sender {
             n => Err(error(format!("{n} records were not delivered"))),
         }
     }
+}
+
+fn record<'a>(
+    topic: &'a str,
+    partition: Option<PartitionId>,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+) -> BaseRecord<'a, [u8], [u8]> {
+    let mut record = BaseRecord::to(topic);
+    record.key = key;
+    record.payload = value;
+    record.partition = partition.map(native_partition);
+    record
 }

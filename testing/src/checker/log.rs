@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rtf_kafka::{Record, Settings};
 use rtf_proto::naming;
 use rtf_proto::record::{Body, Content, Event, decode};
-use rtf_proto::{LogId, Outcome};
+use rtf_proto::{LogId, Original, Outcome};
 use rtf_synth::Join;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::Checked;
 use super::problems::Problems;
 use super::reigns::{Reigns, Splits};
-use super::sent::{Sent, text_at};
+use super::sent::{Sent, text_of};
 use crate::fate::{Fate, shown};
 use crate::reader::TopicReader;
 
@@ -194,19 +194,20 @@ impl Judge<'_> {
         if topic != self.sent.foreign_id {
             return Err(format!("is of a topic {topic} that is not the foreign one"));
         }
-        let value = self.sent.foreign.get(&(partition, offset));
-        let value = value.ok_or_else(|| format!("is of {partition}/{offset}, never sent"))?;
+        let sent = self.sent.foreign.get(&(partition, offset));
+        let sent = sent.ok_or_else(|| format!("is of {partition}/{offset}, never sent"))?;
+        let value = &sent.value;
         let body = Body::decode(event.outcome, Bytes::copy_from_slice(event.body));
         match body.ok_or("has a body that cannot be read")? {
             Body::Joined { row } => {
-                let fate = self.joined(event, &row, value.as_deref())?;
+                let fate = self.joined(event, &row, sent)?;
                 Ok((fate, Some(row)))
             }
             Body::Unjoinable { row, original, .. } => {
                 if original.value != *value {
                     return Err("does not keep its original".into());
                 }
-                Ok((self.unjoinable(event, &row, value.as_deref())?, None))
+                Ok((self.unjoinable(event, &row, sent)?, None))
             }
             Body::Malformed { words, original } => {
                 self.malformed(event, &words)?;
@@ -219,18 +220,19 @@ impl Judge<'_> {
         }
     }
 
-    fn joined(&self, event: &Event<'_>, row: &[u8], value: Option<&[u8]>) -> Result<Fate, String> {
+    fn joined(&self, event: &Event<'_>, row: &[u8], sent: &Original) -> Result<Fate, String> {
         let text = closed(row)?;
-        let row = self.row(event, &text, value)?;
+        let row = self.row(event, &text, sent)?;
         let mut partners = Vec::new();
         for primary in &row.primary {
-            if !self.sent.primary.contains(primary.get().as_bytes()) {
-                return Err(format!("has a partner never sent: {primary}"));
-            }
-            if text_at(primary.get(), self.join.primary.key).as_ref() != Some(&row.key) {
-                return Err(format!("has a partner of another key: {primary}"));
-            }
-            let id = text_at(primary.get(), self.join.primary.id);
+            let sent = self.sent.primary.get(primary.get().as_bytes());
+            let sent = sent.ok_or_else(|| format!("has a partner never sent: {primary}"))?;
+            let is_partner =
+                |sent: &&Original| text_of(sent, self.join.primary.key).as_ref() == Some(&row.key);
+            let partner = sent.iter().find(is_partner);
+            let partner =
+                partner.ok_or_else(|| format!("has a partner of another key: {primary}"))?;
+            let id = text_of(partner, self.join.primary.id);
             partners.push(id.ok_or_else(|| format!("has a partner without id: {primary}"))?);
         }
         if partners.is_empty() {
@@ -243,14 +245,9 @@ impl Judge<'_> {
         })
     }
 
-    fn unjoinable(
-        &self,
-        event: &Event<'_>,
-        row: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<Fate, String> {
+    fn unjoinable(&self, event: &Event<'_>, row: &[u8], sent: &Original) -> Result<Fate, String> {
         let text = closed(row)?;
-        let row = self.row(event, &text, value)?;
+        let row = self.row(event, &text, sent)?;
         if !row.primary.is_empty() {
             return Err("is unjoinable and has a partner".into());
         }
@@ -278,21 +275,21 @@ impl Judge<'_> {
         &self,
         event: &Event<'_>,
         text: &'r str,
-        value: Option<&[u8]>,
+        sent: &Original,
     ) -> Result<OpenRow<'r>, String> {
         let row: OpenRow<'_> = serde_json::from_str(text)
             .map_err(|error| format!("has a row that is none: {error}"))?;
-        if Some(row.foreign.get().as_bytes()) != value.map(<[u8]>::trim_ascii) {
+        let value = sent.value.as_deref().map(<[u8]>::trim_ascii);
+        if Some(row.foreign.get().as_bytes()) != value {
             return Err(format!("has a row of another event: {}", row.foreign));
         }
         if row.id.as_bytes() != event.id {
             return Err(format!("has a row with the id {}", row.id));
         }
-        let foreign = row.foreign.get();
-        if text_at(foreign, self.join.foreign.id).as_ref() != Some(&row.id) {
+        if text_of(sent, self.join.foreign.id).as_ref() != Some(&row.id) {
             return Err("has another id than its event".into());
         }
-        if text_at(foreign, self.join.foreign.key).as_ref() != Some(&row.key) {
+        if text_of(sent, self.join.foreign.key).as_ref() != Some(&row.key) {
             return Err(format!(
                 "has a row with the key {}",
                 shown(row.key.as_bytes())
