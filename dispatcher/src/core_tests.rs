@@ -20,6 +20,7 @@ const LIMITS: Limits = Limits {
     held_bytes: 1 << 20,
     window_events: 12,
     wait_max: Duration::from_millis(WAIT_MAX_MS),
+    collect: Duration::ZERO,
     backoff: Backoff {
         first: Duration::from_millis(100),
         max: Duration::from_millis(1_000),
@@ -42,6 +43,16 @@ struct World {
     arrived: BTreeSet<u64>,
     flying: Vec<Batch>,
     draining: bool,
+    collect: Millis,
+    /// Until when records collect.
+    collecting: BTreeMap<(PartitionId, Offset), Millis>,
+}
+
+/// What look-up, joiner and registry say.
+enum Said {
+    Done(Done),
+    NotFound,
+    Collecting,
 }
 
 /// A record's key; keys 4 and 5 have no primary, ever.
@@ -50,9 +61,13 @@ fn key_of(partition: PartitionId, offset: Offset) -> u64 {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(collect: Millis) -> Self {
+        let limits = Limits {
+            collect: Duration::from_millis(collect),
+            ..LIMITS
+        };
         Self {
-            core: Core::new(LIMITS),
+            core: Core::new(limits),
             now: 0,
             reading: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -60,6 +75,8 @@ impl World {
             arrived: BTreeSet::new(),
             flying: Vec::new(),
             draining: false,
+            collect,
+            collecting: BTreeMap::new(),
         }
     }
 
@@ -78,6 +95,15 @@ impl World {
                 );
                 let old = self.now >= flight.first_seen + WAIT_MAX_MS;
                 assert_eq!(flight.last_try, old && batch.kind == Kind::Retried);
+                let place = (flight.place.partition, flight.place.offset);
+                let until = self.collecting.remove(&place);
+                match until.filter(|_| batch.kind == Kind::Retried) {
+                    Some(until) => {
+                        assert!(flight.collected);
+                        assert!(self.now >= until, "sent while it collects");
+                    }
+                    None => assert_eq!(flight.collected, self.collect == 0 || flight.last_try),
+                }
             }
             self.flying.push(batch);
         }
@@ -197,8 +223,12 @@ impl World {
         let mut answers = Answers::default();
         for mut flight in batch.flights {
             match self.resolve(&flight) {
-                Some(done) => answers.done.push(flight.landed(done)),
-                None => {
+                Said::Done(done) => answers.done.push(flight.landed(done)),
+                Said::Collecting => {
+                    self.begins_to_collect(&flight);
+                    answers.collecting.push(flight);
+                }
+                Said::NotFound => {
                     flight.attempts += 1;
                     answers.not_found.push(flight);
                 }
@@ -217,23 +247,33 @@ impl World {
         }
     }
 
+    fn begins_to_collect(&mut self, flight: &Flight) {
+        let place = flight.place;
+        if self.core.epoch(place.partition) == Some(place.epoch) {
+            let until = self.now + self.collect;
+            let until = until.min((flight.first_seen + WAIT_MAX_MS).max(self.now));
+            self.collecting
+                .insert((place.partition, place.offset), until);
+        }
+    }
+
     /// What look-up, joiner and registry make of it.
-    fn resolve(&mut self, flight: &Flight) -> Option<Done> {
+    fn resolve(&mut self, flight: &Flight) -> Said {
         let Place {
             partition, offset, ..
         } = flight.place;
         if self.log.contains_key(&(partition, offset)) {
-            return Some(Done::AlreadyResolved);
+            return Said::Done(Done::AlreadyResolved);
         }
-        let done = if self.arrived.contains(&key_of(partition, offset)) {
-            Done::Joined
-        } else if flight.last_try {
-            Done::Unjoinable
-        } else {
-            return None;
+        let has_partner = self.arrived.contains(&key_of(partition, offset));
+        let done = match (has_partner, flight.collected) {
+            (true, false) => return Said::Collecting,
+            (true, true) => Done::Joined,
+            (false, _) if flight.last_try => Done::Unjoinable,
+            (false, _) => return Said::NotFound,
         };
         self.log.insert((partition, offset), done);
-        Some(done)
+        Said::Done(done)
     }
 
     fn arrive(&mut self, key: u64, told: bool) {
@@ -285,6 +325,8 @@ enum Op {
         key: u64,
         told: bool,
     },
+    /// A primary is deleted, or expires.
+    Leave(u64),
     Pass(Millis),
     Commit(PartitionId),
 }
@@ -298,6 +340,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (partition.clone(), 1usize..5).prop_map(|(p, n)| Op::Read(p, n)),
         14 => (any::<usize>(), 1usize..6, prop::bool::weighted(0.9)).prop_map(|(which, count, up)| Op::Answer { which, count, up }),
         1 => (0..KEYS, any::<bool>()).prop_map(|(key, told)| Op::Arrive { key, told }),
+        1 => (0..KEYS).prop_map(Op::Leave),
         5 => (0u64..400).prop_map(Op::Pass),
         3 => partition.prop_map(Op::Commit),
     ]
@@ -307,8 +350,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn every_event_is_resolved_and_no_position_passes_one_that_is_not(ops in prop::collection::vec(op(), 0..250)) {
-        let mut world = World::new();
+    fn every_event_is_resolved_and_no_position_passes_one_that_is_not(ops in prop::collection::vec(op(), 0..250), collect in prop_oneof![Just(0), Just(300), Just(2 * WAIT_MAX_MS)]) {
+        let mut world = World::new(collect);
         for op in ops {
             match op {
                 Op::Assign(partition) => world.assign(partition),
@@ -317,6 +360,7 @@ proptest! {
                 Op::Read(partition, count) => { world.read(partition, count); }
                 Op::Answer { which, count, up } => world.answer(which, count, up),
                 Op::Arrive { key, told } => world.arrive(key, told),
+                Op::Leave(key) => { world.arrived.remove(&key); }
                 Op::Pass(ms) => world.pass(ms),
                 Op::Commit(partition) => world.commit(partition),
             }
@@ -341,7 +385,7 @@ fn read_one(world: &mut World) -> Flight {
 
 #[test]
 fn a_wake_up_that_overtakes_its_answer_is_not_lost() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     let flight = read_one(&mut world);
     // The joiner looked in vain; then the primary arrives, and the news is here first.
     let batch = world.flying.remove(0);
@@ -373,7 +417,7 @@ fn a_wake_up_that_overtakes_its_answer_is_not_lost() {
 
 #[test]
 fn what_waits_is_woken_by_its_key_only() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     read_one(&mut world);
     world.answer(0, 1, true);
     world.on(Event::Woken(vec![JoinKey::from("other")]));
@@ -384,8 +428,51 @@ fn what_waits_is_woken_by_its_key_only() {
 }
 
 #[test]
+fn who_collects_is_sent_again_after_exactly_that_long() {
+    let mut world = World::new(300);
+    let key = || vec![JoinKey::from("0")];
+    world.arrived.insert(0);
+    read_one(&mut world);
+    world.answer(0, 1, true);
+    world.pass(299);
+    world.on(Event::Woken(key()));
+    assert!(world.flying.is_empty(), "nothing wakes it");
+    world.pass(1);
+    assert_eq!(world.flying.len(), 1);
+    assert_eq!(
+        world.flying[0].flights[0].attempts, 0,
+        "nothing was in vain"
+    );
+
+    // Meanwhile its partner has gone: it waits on, and collects anew when another one comes.
+    world.arrived.clear();
+    world.answer(0, 1, true);
+    world.arrived.insert(0);
+    world.on(Event::Woken(key()));
+    world.answer(0, 1, true);
+    assert_eq!(world.core.waiting().0, 1);
+    world.pass(300);
+    world.answer(0, 1, true);
+    assert_eq!(world.core.tally().joined, 1);
+}
+
+#[test]
+fn the_longest_wait_ends_collecting() {
+    let mut world = World::new(2 * WAIT_MAX_MS);
+    read_one(&mut world);
+    world.answer(0, 1, true);
+    world.pass(WAIT_MAX_MS - 100);
+    world.arrived.insert(0);
+    world.answer(0, 1, true);
+    world.pass(100);
+    assert!(world.flying[0].flights[0].last_try);
+    world.answer(0, 1, true);
+    assert_eq!(world.core.tally().joined, 1);
+}
+
+#[test]
 fn a_drain_does_not_wait_for_partners() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     read_one(&mut world);
     world.answer(0, 1, true);
     assert_eq!(world.core.waiting().0, 1);
@@ -399,7 +486,7 @@ fn a_drain_does_not_wait_for_partners() {
 
 #[test]
 fn a_rewound_partition_begins_anew() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     read_one(&mut world);
     world.on(Event::Rewound(0));
     world.reading.insert(0, 0);
@@ -414,7 +501,7 @@ fn a_rewound_partition_begins_anew() {
 
 #[test]
 fn retried_batches_leave_room_for_fresh_ones() {
-    let mut world = World::new();
+    let mut world = World::new(0);
     world.assign(0);
     world.assign(1);
     for partition in [0, 1, 0, 1] {

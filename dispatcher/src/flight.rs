@@ -19,6 +19,8 @@ pub struct Flight {
     pub first_seen: Millis,
     /// Whether its time is up: the attempt under way is the last one.
     pub last_try: bool,
+    /// Whether the attempt under way takes the partners that are there: its time to collect more is over, or it never had any.
+    pub collected: bool,
     /// The order of wake-ups when the attempt under way began.
     pub asked: Mark,
     /// What it costs in memory, bytes.
@@ -70,6 +72,7 @@ impl Flight {
             attempts: 0,
             first_seen,
             last_try: false,
+            collected: true,
             asked: Mark::default(),
             bytes,
         }

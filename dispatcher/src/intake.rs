@@ -31,6 +31,7 @@ impl Intake {
                 kafka_ts,
                 token: Token::fresh(),
                 original,
+                collect: false,
             }),
             Ok(None) => Subject::Malformed(malformed(source, kafka_ts, NO_VALUE, original)),
             Err(error) => {

@@ -36,6 +36,8 @@ pub struct Options {
     pub instance_id: Option<String>,
     /// How long an event waits for a partner, counted from when this dispatcher read it first.
     pub wait_max: Duration,
+    /// How long an event that has a partner waits for more.
+    pub collect: Duration,
     /// Before the second attempt, about; doubles from then on.
     pub retry_initial: Duration,
     /// The longest between two attempts, about.
@@ -73,6 +75,7 @@ impl Options {
             session_timeout: Duration::from_secs(6),
             instance_id: None,
             wait_max: Duration::from_secs(24 * 3600),
+            collect: Duration::ZERO,
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
             max_events: 1_000_000,
@@ -95,6 +98,7 @@ impl Options {
             held_bytes: self.max_bytes.max(1),
             window_events: self.window_events.max(1),
             wait_max: self.wait_max,
+            collect: self.collect,
             backoff: Backoff {
                 first: self.retry_initial,
                 max: self.retry_max,

@@ -120,6 +120,7 @@ fn foreign(id: &str, key: &str) -> ForeignEvent {
             value: Some(Bytes::from_static(b"{}")),
             ..Original::default()
         },
+        collect: false,
     }
 }
 

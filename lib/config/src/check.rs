@@ -308,6 +308,16 @@ impl Config {
     fn check_times(&self, checker: &mut Checker) {
         let (wait, horizon) = (&self.join.wait, self.registry.horizon);
         checker.duration("join.wait.max", wait.max.0);
+        let collect = self.join.r#match.collect;
+        if collect.0 >= wait.max.0 && !wait.max.0.is_zero() {
+            checker.error(
+                "join.match.collect",
+                format!(
+                    "({collect}) must be less than `join.wait.max` ({}): the longest wait ends it",
+                    wait.max
+                ),
+            );
+        }
         checker.duration("join.wait.retry_initial", wait.retry_initial.0);
         checker.duration("join.wait.retry_max", wait.retry_max.0);
         checker.duration("registry.horizon", horizon.0);

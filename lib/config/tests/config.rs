@@ -151,6 +151,10 @@ fn what_does_not_go_together_is_explained() {
         &["join.wait.max", "registry.horizon"],
     );
     refused(
+        &format!("{GOOD}\n[join.match]\ncollect = \"24h\"\n"),
+        &["join.match.collect", "join.wait.max"],
+    );
+    refused(
         &format!("{GOOD}\n[join.match]\npolicy = \"best\"\n"),
         &["join.match.order_by"],
     );
