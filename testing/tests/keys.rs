@@ -59,7 +59,7 @@ impl Traces {
             value: value.map(Bytes::from),
             headers,
         };
-        Ok(self.sender.send_original(topic, None, &original)?)
+        Ok(self.sender.send_original(topic, None, &original, None)?)
     }
 
     fn span(&self, span: &str, trace: u32, from: &str) -> Result<()> {

@@ -83,7 +83,7 @@ impl Sender {
         self.enqueue(record(topic, partition, key, value))
     }
 
-    /// Sends a record with headers, likewise.
+    /// Sends a record with headers, likewise, and with a timestamp (ms since 1970) if it shall not be the present.
     ///
     /// # Errors
     /// The record can never be sent: too large, no such topic.
@@ -92,6 +92,7 @@ impl Sender {
         topic: &str,
         partition: Option<PartitionId>,
         original: &Original,
+        timestamp_ms: Option<i64>,
     ) -> Result<(), SendError> {
         let (key, value) = (original.key.as_deref(), original.value.as_deref());
         let headers = OwnedHeaders::new_with_capacity(original.headers.len());
@@ -99,7 +100,9 @@ impl Sender {
             let value = value.as_deref();
             all.insert(Header { key, value })
         });
-        self.enqueue(record(topic, partition, key, value).headers(headers))
+        let mut record = record(topic, partition, key, value).headers(headers);
+        record.timestamp = timestamp_ms;
+        self.enqueue(record)
     }
 
     fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), SendError> {
