@@ -220,6 +220,7 @@ impl Round {
             match next(&mut item, answer) {
                 Next::Done(done) => self.answers.done.push(item.flight.landed(done)),
                 Next::Wait => self.answers.not_found.push(item.flight),
+                Next::Collect => self.answers.collecting.push(item.flight),
                 Next::Go(step) => {
                     item.step = step;
                     rest.push(item);
@@ -256,7 +257,10 @@ impl Item {
 
     fn event(&self) -> Option<ForeignEvent> {
         match &self.flight.subject {
-            Subject::Event(event) if self.is_joined() => Some(event.clone()),
+            Subject::Event(event) if self.is_joined() => Some(ForeignEvent {
+                collect: !self.flight.collected,
+                ..event.clone()
+            }),
             _ => None,
         }
     }

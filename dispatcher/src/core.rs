@@ -33,6 +33,8 @@ pub struct Limits {
     pub window_events: usize,
     /// How long an event waits for a partner.
     pub wait_max: Duration,
+    /// How long it waits for further partners from the first one on.
+    pub collect: Duration,
     /// Between two attempts.
     pub backoff: Backoff,
     /// When events are parked; `None` where there is nothing to park them in.
@@ -80,6 +82,8 @@ pub struct Answers {
     pub done: Vec<Landed>,
     /// Those that have no partner yet.
     pub not_found: Vec<Flight>,
+    /// Those that have partners and are to wait for more.
+    pub collecting: Vec<Flight>,
 }
 
 /// Where a batch's records come from.
@@ -291,6 +295,8 @@ impl Core {
         let asked = self.retry.mark();
         flights.retain_mut(|flight| {
             flight.asked = asked;
+            // One that comes back from a retry topic may have no time left.
+            flight.collected = self.limits.collect.is_zero() || flight.last_try;
             self.inflight.begin(flight.place)
         });
         if flights.is_empty() {
@@ -314,16 +320,21 @@ impl Core {
             self.tally.count(landed.done);
         }
         let mut parking = Vec::new();
-        for flight in answers.not_found {
+        for mut flight in answers.not_found {
+            // Partners that were there while it collected are gone: it begins to collect anew when others come.
+            flight.collected = self.limits.collect.is_zero();
             if self.parks(&flight, now) {
                 parking.push(flight);
-                continue;
-            }
-            self.flying_events -= 1;
-            self.flying_bytes -= flight.bytes;
-            if self.inflight.wait(flight.place) {
+            } else if self.lands(&flight) {
                 let terms = terms(&flight);
                 self.retry.wait(flight, terms, now);
+            }
+        }
+        for mut flight in answers.collecting {
+            flight.collected = true;
+            if self.lands(&flight) {
+                let terms = terms(&flight);
+                self.retry.hold(flight, terms, self.limits.collect, now);
             }
         }
         if parking.is_empty() {
@@ -351,6 +362,13 @@ impl Core {
             && !self.retry.was_woken(&terms(flight))
     }
 
+    /// A flight is over for now; whether it may wait here.
+    fn lands(&mut self, flight: &Flight) -> bool {
+        self.flying_events -= 1;
+        self.flying_bytes -= flight.bytes;
+        self.inflight.wait(flight.place)
+    }
+
     /// Sends what is due on its way. Between ticks only while no other retried batch is in flight, so that under
     /// many small wake-ups the batches fill.
     fn retry_due(&mut self, ticked: bool, now: Millis, out: &mut Vec<Batch>) {
@@ -375,6 +393,7 @@ impl Core {
             let resumed = self.inflight.resume(flight.place);
             assert!(resumed, "what waits belongs to a living epoch");
             flight.last_try = self.retry.gives_up(flight.first_seen, now);
+            flight.collected |= flight.last_try;
             flight.asked = asked;
         }
         if flights.is_empty() {

@@ -20,6 +20,7 @@ const LIMITS: Limits = Limits {
     held_bytes: 1 << 20,
     window_events: 12,
     wait_max: Duration::from_millis(WAIT_MAX_MS),
+    collect: Duration::ZERO,
     backoff: Backoff {
         first: Duration::from_millis(100),
         max: Duration::from_millis(1_000),
@@ -51,6 +52,16 @@ struct World {
     draining: bool,
     /// Events in the retry topic.
     parked: BTreeSet<(PartitionId, Offset)>,
+    collect: Millis,
+    /// Until when records collect.
+    collecting: BTreeMap<(PartitionId, Offset), Millis>,
+}
+
+/// What look-up, joiner and registry say.
+enum Said {
+    Done(Done),
+    NotFound,
+    Collecting,
 }
 
 /// A record's key; keys 4 and 5 have no primary, ever.
@@ -59,9 +70,14 @@ fn key_of(partition: PartitionId, offset: Offset) -> u64 {
 }
 
 impl World {
-    fn new(park: Option<Park>) -> Self {
+    fn new(collect: Millis, park: Option<Park>) -> Self {
+        let limits = Limits {
+            collect: Duration::from_millis(collect),
+            park,
+            ..LIMITS
+        };
         Self {
-            core: Core::new(Limits { park, ..LIMITS }),
+            core: Core::new(limits),
             now: 0,
             reading: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -70,6 +86,8 @@ impl World {
             flying: Vec::new(),
             draining: false,
             parked: BTreeSet::new(),
+            collect,
+            collecting: BTreeMap::new(),
         }
     }
 
@@ -88,11 +106,19 @@ impl World {
                 );
                 let old = self.now >= flight.first_seen + WAIT_MAX_MS;
                 let waited = self.now - flight.first_seen >= PARK.after.as_millis() as u64;
-                match batch.kind {
-                    Kind::Parking => {
-                        assert!(waited || self.core.waiting().0 >= PARK.events, "{flight:?}")
+                if batch.kind == Kind::Parking {
+                    assert!(waited || self.core.waiting().0 >= PARK.events, "{flight:?}");
+                    continue;
+                }
+                assert_eq!(flight.last_try, old && batch.kind == Kind::Retried);
+                let place = (flight.place.partition, flight.place.offset);
+                let until = self.collecting.remove(&place);
+                match until.filter(|_| batch.kind == Kind::Retried) {
+                    Some(until) => {
+                        assert!(flight.collected);
+                        assert!(self.now >= until, "sent while it collects");
                     }
-                    kind => assert_eq!(flight.last_try, old && kind == Kind::Retried),
+                    None => assert_eq!(flight.collected, self.collect == 0 || flight.last_try),
                 }
             }
             self.flying.push(batch);
@@ -217,8 +243,12 @@ impl World {
         let mut answers = Answers::default();
         for mut flight in batch.flights {
             match self.resolve(&flight, batch.kind) {
-                Some(done) => answers.done.push(flight.landed(done)),
-                None => {
+                Said::Done(done) => answers.done.push(flight.landed(done)),
+                Said::Collecting => {
+                    self.begins_to_collect(&flight);
+                    answers.collecting.push(flight);
+                }
+                Said::NotFound => {
                     flight.attempts += 1;
                     answers.not_found.push(flight);
                 }
@@ -237,27 +267,37 @@ impl World {
         }
     }
 
+    fn begins_to_collect(&mut self, flight: &Flight) {
+        let place = flight.place;
+        if self.core.epoch(place.partition) == Some(place.epoch) {
+            let until = self.now + self.collect;
+            let until = until.min((flight.first_seen + WAIT_MAX_MS).max(self.now));
+            self.collecting
+                .insert((place.partition, place.offset), until);
+        }
+    }
+
     /// What look-up, joiner and registry make of it.
-    fn resolve(&mut self, flight: &Flight, kind: Kind) -> Option<Done> {
+    fn resolve(&mut self, flight: &Flight, kind: Kind) -> Said {
         let Place {
             partition, offset, ..
         } = flight.place;
         if kind == Kind::Parking {
             self.parked.insert((partition, offset));
-            return Some(Done::Parked);
+            return Said::Done(Done::Parked);
         }
         if self.log.contains_key(&(partition, offset)) {
-            return Some(Done::AlreadyResolved);
+            return Said::Done(Done::AlreadyResolved);
         }
-        let done = if self.arrived.contains(&key_of(partition, offset)) {
-            Done::Joined
-        } else if flight.last_try {
-            Done::Unjoinable
-        } else {
-            return None;
+        let has_partner = self.arrived.contains(&key_of(partition, offset));
+        let done = match (has_partner, flight.collected) {
+            (true, false) => return Said::Collecting,
+            (true, true) => Done::Joined,
+            (false, _) if flight.last_try => Done::Unjoinable,
+            (false, _) => return Said::NotFound,
         };
         self.log.insert((partition, offset), done);
-        Some(done)
+        Said::Done(done)
     }
 
     fn arrive(&mut self, key: u64, told: bool) {
@@ -315,6 +355,8 @@ enum Op {
         key: u64,
         told: bool,
     },
+    /// A primary is deleted, or expires.
+    Leave(u64),
     Pass(Millis),
     Commit(PartitionId),
 }
@@ -328,6 +370,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (partition.clone(), 1usize..5).prop_map(|(p, n)| Op::Read(p, n)),
         14 => (any::<usize>(), 1usize..6, prop::bool::weighted(0.9)).prop_map(|(which, count, up)| Op::Answer { which, count, up }),
         1 => (0..KEYS, any::<bool>()).prop_map(|(key, told)| Op::Arrive { key, told }),
+        1 => (0..KEYS).prop_map(Op::Leave),
         5 => (0u64..400).prop_map(Op::Pass),
         3 => partition.prop_map(Op::Commit),
     ]
@@ -337,8 +380,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn every_event_is_resolved_and_no_position_passes_one_that_is_not(ops in prop::collection::vec(op(), 0..250), parks: bool) {
-        let mut world = World::new(parks.then_some(PARK));
+    fn every_event_is_resolved_and_no_position_passes_one_that_is_not(ops in prop::collection::vec(op(), 0..250), collect in prop_oneof![Just(0), Just(300), Just(2 * WAIT_MAX_MS)], parks: bool) {
+        let mut world = World::new(collect, parks.then_some(PARK));
         for op in ops {
             match op {
                 Op::Assign(partition) => world.assign(partition),
@@ -347,6 +390,7 @@ proptest! {
                 Op::Read(partition, count) => { world.read(partition, count); }
                 Op::Answer { which, count, up } => world.answer(which, count, up),
                 Op::Arrive { key, told } => world.arrive(key, told),
+                Op::Leave(key) => { world.arrived.remove(&key); }
                 Op::Pass(ms) => world.pass(ms),
                 Op::Commit(partition) => world.commit(partition),
             }
@@ -373,7 +417,7 @@ fn read_one(world: &mut World) -> Flight {
 
 #[test]
 fn a_wake_up_that_overtakes_its_answer_is_not_lost() {
-    let mut world = World::new(None);
+    let mut world = World::new(0, None);
     let flight = read_one(&mut world);
     // The joiner looked in vain; then the primary arrives, and the news is here first.
     let batch = world.flying.remove(0);
@@ -405,7 +449,7 @@ fn a_wake_up_that_overtakes_its_answer_is_not_lost() {
 
 #[test]
 fn what_waits_is_woken_by_its_key_only() {
-    let mut world = World::new(None);
+    let mut world = World::new(0, None);
     read_one(&mut world);
     world.answer(0, 1, true);
     world.on(Event::Woken(vec![JoinKey::from("other")].into()));
@@ -418,8 +462,51 @@ fn what_waits_is_woken_by_its_key_only() {
 }
 
 #[test]
+fn who_collects_is_sent_again_after_exactly_that_long() {
+    let mut world = World::new(300, None);
+    let key = || vec![JoinKey::from("0")];
+    world.arrived.insert(0);
+    read_one(&mut world);
+    world.answer(0, 1, true);
+    world.pass(299);
+    world.on(Event::Woken(key().into()));
+    assert!(world.flying.is_empty(), "nothing wakes it");
+    world.pass(1);
+    assert_eq!(world.flying.len(), 1);
+    assert_eq!(
+        world.flying[0].flights[0].attempts, 0,
+        "nothing was in vain"
+    );
+
+    // Meanwhile its partner has gone: it waits on, and collects anew when another one comes.
+    world.arrived.clear();
+    world.answer(0, 1, true);
+    world.arrived.insert(0);
+    world.on(Event::Woken(key().into()));
+    world.answer(0, 1, true);
+    assert_eq!(world.core.waiting().0, 1);
+    world.pass(300);
+    world.answer(0, 1, true);
+    assert_eq!(world.core.tally().joined, 1);
+}
+
+#[test]
+fn the_longest_wait_ends_collecting() {
+    let mut world = World::new(2 * WAIT_MAX_MS, None);
+    read_one(&mut world);
+    world.answer(0, 1, true);
+    world.pass(WAIT_MAX_MS - 100);
+    world.arrived.insert(0);
+    world.answer(0, 1, true);
+    world.pass(100);
+    assert!(world.flying[0].flights[0].last_try);
+    world.answer(0, 1, true);
+    assert_eq!(world.core.tally().joined, 1);
+}
+
+#[test]
 fn a_drain_does_not_wait_for_partners() {
-    let mut world = World::new(None);
+    let mut world = World::new(0, None);
     read_one(&mut world);
     world.answer(0, 1, true);
     assert_eq!(world.core.waiting().0, 1);
@@ -433,7 +520,7 @@ fn a_drain_does_not_wait_for_partners() {
 
 #[test]
 fn a_rewound_partition_begins_anew() {
-    let mut world = World::new(None);
+    let mut world = World::new(0, None);
     read_one(&mut world);
     world.on(Event::Rewound(0));
     world.reading.insert(0, 0);
@@ -448,7 +535,7 @@ fn a_rewound_partition_begins_anew() {
 
 #[test]
 fn retried_batches_leave_room_for_fresh_ones() {
-    let mut world = World::new(None);
+    let mut world = World::new(0, None);
     world.assign(0);
     world.assign(1);
     for partition in [0, 1, 0, 1] {

@@ -25,6 +25,8 @@ pub struct Flight {
     pub can_park: bool,
     /// Whether its time is up: the attempt under way is the last one.
     pub last_try: bool,
+    /// Whether the attempt under way takes the partners that are there: its time to collect more is over, or it never had any.
+    pub collected: bool,
     /// The order of wake-ups when the attempt under way began.
     pub asked: Mark,
     /// What it costs in memory, bytes.
@@ -81,6 +83,7 @@ impl Flight {
             origin: None,
             can_park: true,
             last_try: false,
+            collected: true,
             asked: Mark::default(),
             bytes,
         }

@@ -3,7 +3,7 @@
 use crate::parked::Parked;
 use crate::registration::malformed;
 use crate::{Flight, Millis, Place, Subject};
-use rtf_json::{Extractor, share};
+use rtf_json::{Extractor, Parts, share};
 use rtf_proto::{EventId, ForeignEvent, JoinKey, Original, Source, Token, header};
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ impl Intake {
                 kafka_ts,
                 token: Token::fresh(),
                 original,
+                collect: false,
             }),
             Ok(None) => Subject::Malformed(malformed(source, kafka_ts, NO_VALUE, original)),
             Err(words) => Subject::Malformed(malformed(source, kafka_ts, &words, original)),
@@ -64,7 +65,7 @@ impl Intake {
         Some((parked.due_ms, flight))
     }
 
-    /// Id, key and time; slices of the record where they stand in it as they are. `None` where there is no value.
+    /// Id, key and time; slices of the value where they stand in it as they are. `None` where there is no value.
     fn event(
         &self,
         source: &Source,
@@ -74,7 +75,12 @@ impl Intake {
         let Some(value) = &original.value else {
             return Ok(None);
         };
-        let found = self.extractor.extract(value).map_err(|e| e.to_string())?;
+        let parts = Parts {
+            value,
+            key: original.key.as_deref(),
+            headers: &original.headers,
+        };
+        let found = self.extractor.extract(&parts).map_err(|e| e.to_string())?;
         let own = || match found.id {
             Some(id) => EventId::new(share(value, id)),
             None => source.event_id(),
@@ -166,7 +172,29 @@ mod tests {
             intake.subject(source(5), 99, original)
         };
         assert_eq!(subject(b"7~again-1").id(), &EventId::from("7~again-1"));
-        assert!(words(subject(b"")).contains("`rtf.id` is not an id"));
+        let Subject::Malformed(registration) = subject(b"") else {
+            panic!("an event");
+        };
+        let body = Body::decode(registration.outcome, registration.body);
+        assert!(
+            matches!(&body, Some(Body::Malformed { words, .. }) if words.contains("`rtf.id` is not an id"))
+        );
+    }
+
+    #[test]
+    fn message_key_and_headers_serve_as_id_and_key() {
+        let options = |id: &str, key: &str| Options {
+            id: vec![id.into()],
+            ..Options::new("t", "g", vec![key.into(), "/city".into()])
+        };
+        let json = br#"{"city":"x"}"#;
+        let Subject::Event(event) = read(&options("@key", "@key"), Some(json)) else {
+            panic!("malformed");
+        };
+        assert_eq!(event.id, EventId::from("kafka's key"));
+        assert_eq!(event.key, JoinKey::from(r#"["kafka's key","x"]"#));
+        let words = words(read(&options("@key", "@header.h"), Some(json)));
+        assert_eq!(words, "`@header.h` is null");
     }
 
     #[test]

@@ -21,11 +21,11 @@ pub struct Options {
     pub topic: String,
     /// The consumer group.
     pub group: String,
-    /// JSON pointers of an event's id; none: its position is its id.
+    /// Fields ([`rtf_json::Fields`]) of an event's id; none: its position is its id.
     pub id: Vec<String>,
-    /// JSON pointers of its key; at least one.
+    /// Fields of its key; at least one.
     pub key: Vec<String>,
-    /// JSON pointer of its time; none: Kafka's timestamp.
+    /// Field of its time; none: Kafka's timestamp.
     pub time: Option<String>,
     /// Whether white space around keys is ignored.
     pub trim: bool,
@@ -39,6 +39,8 @@ pub struct Options {
     pub instance_id: Option<String>,
     /// How long an event waits for a partner, counted from when this dispatcher read it first.
     pub wait_max: Duration,
+    /// How long an event that has a partner waits for more.
+    pub collect: Duration,
     /// Before the second attempt, about; doubles from then on.
     pub retry_initial: Duration,
     /// The longest between two attempts, about.
@@ -78,6 +80,7 @@ impl Options {
             session_timeout: Duration::from_secs(6),
             instance_id: None,
             wait_max: Duration::from_secs(24 * 3600),
+            collect: Duration::ZERO,
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
             max_events: 1_000_000,
@@ -104,6 +107,7 @@ impl Options {
                 .saturating_add(self.beyond() * BEYOND_BYTES),
             window_events: self.window_events.max(1),
             wait_max: self.wait_max,
+            collect: self.collect,
             backoff: Backoff {
                 first: self.retry_initial,
                 max: self.retry_max,

@@ -34,7 +34,8 @@ type Ticket = u64;
 #[derive(Debug)]
 struct Waiting<T> {
     item: T,
-    key: JoinKey,
+    /// Who wakes it; nobody while it collects.
+    key: Option<JoinKey>,
     due: Millis,
     first_seen: Millis,
     bytes: usize,
@@ -86,22 +87,40 @@ impl<T> Retry<T> {
                 .min(self.deadline(terms.first_seen))
                 .max(now)
         };
-        self.tickets += 1;
-        let ticket = self.tickets;
-        self.by_due.insert((due, ticket));
-        self.by_age.insert((terms.first_seen, ticket));
-        self.by_key
-            .entry(terms.key.clone())
-            .or_default()
-            .insert(ticket);
-        self.bytes += terms.bytes;
-        let waiting = Waiting {
+        self.insert(Waiting {
             item,
-            key: terms.key,
+            key: Some(terms.key),
             due,
             first_seen: terms.first_seen,
             bytes: terms.bytes,
-        };
+        });
+    }
+
+    /// It has a partner and collects more: due after exactly so long or when it is time to give up, whichever is earlier.
+    /// Nothing wakes it before.
+    pub fn hold(&mut self, item: T, terms: Terms, collect: Duration, now: Millis) {
+        let due = now
+            .saturating_add(millis(collect))
+            .min(self.deadline(terms.first_seen))
+            .max(now);
+        self.insert(Waiting {
+            item,
+            key: None,
+            due,
+            first_seen: terms.first_seen,
+            bytes: terms.bytes,
+        });
+    }
+
+    fn insert(&mut self, waiting: Waiting<T>) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.by_due.insert((waiting.due, ticket));
+        self.by_age.insert((waiting.first_seen, ticket));
+        if let Some(key) = &waiting.key {
+            self.by_key.entry(key.clone()).or_default().insert(ticket);
+        }
+        self.bytes += waiting.bytes;
         self.waiting.insert(ticket, waiting);
     }
 
@@ -197,12 +216,14 @@ impl<T> Retry<T> {
         let waiting = self.waiting.remove(&ticket).expect("it waits");
         self.by_due.remove(&(waiting.due, ticket));
         self.by_age.remove(&(waiting.first_seen, ticket));
-        let same_key = self.by_key.get_mut(&waiting.key).expect("indexed by key");
-        same_key.remove(&ticket);
-        if same_key.is_empty() {
-            self.by_key.remove(&waiting.key);
-        }
         self.bytes -= waiting.bytes;
+        if let Some(key) = &waiting.key {
+            let same_key = self.by_key.get_mut(key).expect("indexed by key");
+            same_key.remove(&ticket);
+            if same_key.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
         waiting
     }
 }
@@ -225,7 +246,8 @@ mod tests {
     /// The naive model: a list.
     struct Naive {
         item: u32,
-        key: u8,
+        /// None while it collects.
+        key: Option<u8>,
         due: Millis,
         first_seen: Millis,
         bytes: usize,
@@ -241,6 +263,12 @@ mod tests {
             ago: usize,
             bytes: usize,
         },
+        /// An attempt found a partner, and waits so long for more.
+        Hold {
+            key: u8,
+            age: u64,
+            collect: u64,
+        },
         Wake(Vec<u8>),
         Take {
             events: usize,
@@ -254,6 +282,7 @@ mod tests {
         prop_oneof![
             6 => (0u8..6, 0u64..1_200, 1u32..8, 0usize..3, 1usize..50)
                 .prop_map(|(key, age, attempts, ago, bytes)| Op::Wait { key, age, attempts, ago, bytes }),
+            3 => (0u8..6, 0u64..1_200, 0u64..500).prop_map(|(key, age, collect)| Op::Hold { key, age, collect }),
             2 => prop::collection::vec(0u8..6, 0..4).prop_map(Op::Wake),
             4 => (1usize..5, 1usize..100).prop_map(|(events, bytes)| Op::Take { events, bytes }),
             4 => (0u64..300).prop_map(Op::Pass),
@@ -286,12 +315,21 @@ mod tests {
                         let woken = wakes[wakes.len() - ago..].iter().flatten().any(|w| *w == k);
                         let delay = u64::try_from(BACKOFF.delay(attempts, u64::from(items)).as_millis()).unwrap();
                         let due = if woken { now } else { (now + delay).min(first_seen + WAIT_MAX).max(now) };
-                        list.push(Naive { item: items, key: k, due, first_seen, bytes });
+                        list.push(Naive { item: items, key: Some(k), due, first_seen, bytes });
+                    }
+                    Op::Hold { key: k, age, collect } => {
+                        items += 1;
+                        let first_seen = now - age;
+                        // Woken or not since it was asked: that changes nothing.
+                        let terms = Terms { key: key(k), token: Token(7), first_seen, attempts: 1, asked: marks[0], bytes: 9 };
+                        retry.hold(items, terms, Duration::from_millis(collect), now);
+                        let due = (now + collect).min(first_seen + WAIT_MAX).max(now);
+                        list.push(Naive { item: items, key: None, due, first_seen, bytes: 9 });
                     }
                     Op::Wake(keys) => {
                         let named: Vec<JoinKey> = keys.iter().map(|k| key(*k)).collect();
                         let mut expected = 0;
-                        for naive in list.iter_mut().filter(|n| keys.contains(&n.key) && n.due > now) {
+                        for naive in list.iter_mut().filter(|n| n.key.is_some_and(|k| keys.contains(&k)) && n.due > now) {
                             naive.due = now;
                             expected += 1;
                         }
@@ -322,7 +360,7 @@ mod tests {
                 prop_assert_eq!(retry.bytes(), list.iter().map(|n| n.bytes).sum::<usize>());
                 prop_assert_eq!(retry.oldest(), list.iter().map(|n| n.first_seen).min());
                 prop_assert_eq!(retry.next_due(), list.iter().map(|n| n.due).min());
-                prop_assert_eq!(retry.by_key.len(), list.iter().map(|n| n.key).collect::<BTreeSet<_>>().len());
+                prop_assert_eq!(retry.by_key.len(), list.iter().filter_map(|n| n.key).collect::<BTreeSet<_>>().len());
             }
         }
     }

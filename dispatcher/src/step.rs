@@ -4,6 +4,7 @@
 //! look up ─┬─ resolved ─▶ done
 //!          ├─ event ─▶ join ─┬─ joined, already resolved, too old ─▶ done
 //!          │                 ├─ not found ─▶ waits; at the last try: register UNJOINABLE(timed_out)
+//!          │                 ├─ collecting ─▶ waits for further partners
 //!          │                 └─ row too large ─▶ register UNJOINABLE(row_too_large)
 //!          └─ malformed ─▶ register ─┬─ registered, already resolved, too old ─▶ done
 //!                                    └─ too large ─▶ register without the original
@@ -33,6 +34,8 @@ pub(crate) enum Next {
     Again,
     /// It waits for a partner.
     Wait,
+    /// It has a partner, and waits for more.
+    Collect,
     /// It is done.
     Done(Done),
 }
@@ -66,6 +69,7 @@ pub(crate) fn after_join(flight: &mut Flight, verdict: JoinVerdict) -> Next {
         JoinVerdict::AlreadyResolved(_) => Next::Done(Done::AlreadyResolved),
         JoinVerdict::TooOld => Next::Done(Done::TooOld),
         JoinVerdict::NotReady => Next::Again,
+        JoinVerdict::Collecting => Next::Collect,
         JoinVerdict::RowTooLarge => give_up(Reason::RowTooLarge),
         JoinVerdict::NotFound if flight.last_try => give_up(Reason::TimedOut),
         JoinVerdict::NotFound => {
@@ -107,6 +111,13 @@ mod tests {
             panic!("not given up");
         };
         assert_eq!(registration.outcome, Outcome::Unjoinable(Reason::TimedOut));
+    }
+
+    #[test]
+    fn collecting_is_no_attempt_in_vain() {
+        let mut flight = flight(0, 1, "k");
+        let next = after_join(&mut flight, JoinVerdict::Collecting);
+        assert_eq!((next, flight.attempts), (Next::Collect, 0));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn event(n: u64, key: &str) -> ForeignEvent {
             value: Some(Bytes::from(format!("{{\"n\":{n}}}"))),
             ..Original::default()
         },
+        collect: false,
     }
 }
 

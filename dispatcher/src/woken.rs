@@ -17,7 +17,7 @@ use metrics::gauge;
 use parking_lot::Mutex;
 use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Settings, Start, Tail, TopicInfo};
 use rtf_proto::{JoinKey, Offset, Original, PartitionId, Source};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -65,6 +65,9 @@ pub(crate) struct Waker {
     heard: u64,
     looked_at: Option<Instant>,
     fetcher: Option<Tail>,
+    collect: Duration,
+    /// Events that wait for further partners, and until when.
+    collecting: Mutex<VecDeque<(Instant, Flight)>>,
 }
 
 impl Waker {
@@ -96,6 +99,8 @@ impl Waker {
             heard: 0,
             looked_at: None,
             fetcher: None,
+            collect: options.collect,
+            collecting: Mutex::default(),
         };
         (waker, tell)
     }
@@ -118,6 +123,8 @@ impl Waker {
             .for_each(|p| index.close(*p));
         self.looked_at = None;
         self.fetcher = None;
+        // They come back in their time.
+        self.collecting.lock().clear();
     }
 
     fn rest(&self) {
@@ -149,6 +156,7 @@ impl Waker {
             if !wanted.is_empty() {
                 flights.extend(self.fetch(wanted, &info)?);
             }
+            flights.extend(self.collected());
             if !self.join(flights) {
                 return Ok(());
             }
@@ -323,7 +331,23 @@ impl Waker {
         };
         let now = self.engine.shared().now();
         let (_, flight) = self.intake.returned(place, source, record, now)?;
-        Some(flight)
+        Some(Flight {
+            collected: self.collect.is_zero(),
+            ..flight
+        })
+    }
+
+    /// Events that have waited for further partners.
+    fn collected(&self) -> Vec<Flight> {
+        let now = Instant::now();
+        let mut collecting = self.collecting.lock();
+        let due = collecting.partition_point(|(until, _)| *until <= now);
+        let due = collecting.drain(..due);
+        let collected = |(_, flight)| Flight {
+            collected: true,
+            ..flight
+        };
+        due.map(collected).collect()
     }
 
     /// Has them joined; those that find nobody after all are indexed again. False when it was stopped.
@@ -351,6 +375,10 @@ impl Waker {
             }
         }
         drop(tally);
+        let until = Instant::now() + self.collect;
+        let collecting = answers.collecting.into_iter();
+        let collecting = collecting.map(|flight| (until, flight));
+        self.collecting.lock().extend(collecting);
         let mut index = self.index.lock();
         for flight in answers.not_found {
             if let Some(key) = flight.subject.key() {

@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::matching::{Candidate, OrderValue};
-use rtf_json::{ExtractError, Extracted, Extractor, Fields, PointerError};
+use rtf_json::{ExtractError, Extracted, Extractor, Fields, Parts, PointerError};
 use rtf_proto::MAX_ID_BYTES;
 use std::borrow::Cow;
 
@@ -121,7 +121,7 @@ impl Event {
     }
 }
 
-/// Reads primary events out of records' values.
+/// Reads primary events out of records.
 pub(crate) struct EventReader {
     extractor: Extractor,
     has_id: bool,
@@ -154,8 +154,24 @@ impl EventReader {
         self.has_id
     }
 
-    pub fn read(&self, payload: &[u8], place: Place) -> Result<Event, ExtractError> {
-        let found = self.extractor.extract(payload)?;
+    /// Whether it must be given a record's headers.
+    pub fn reads_headers(&self) -> bool {
+        self.extractor.reads_headers()
+    }
+
+    /// The id that a record without a value deletes. `None` where there is no key for it.
+    pub fn deleted<'j>(&self, parts: &Parts<'j>) -> Result<Option<Cow<'j, [u8]>>, ExtractError> {
+        let id = self.extractor.id_without_value(parts).transpose()?;
+        let id = id.map(|id| match id {
+            Cow::Borrowed(id) => Cow::Borrowed(id.as_bytes()),
+            Cow::Owned(id) => Cow::Owned(id.into_bytes()),
+        });
+        Ok(id.or(parts.key.map(Cow::Borrowed)))
+    }
+
+    pub fn read(&self, parts: &Parts<'_>, place: Place) -> Result<Event, ExtractError> {
+        let payload = parts.value;
+        let found = self.extractor.extract(parts)?;
         let expires = self.expires(&found)?;
         let order = match self.orders {
             true => order(found.extra(usize::from(self.expires.is_some()))),
@@ -296,7 +312,7 @@ mod tests {
     fn read(json: &str) -> Result<Event, ExtractError> {
         EventReader::new(&options())
             .unwrap()
-            .read(json.as_bytes(), PLACE)
+            .read(&Parts::of(json.as_bytes()), PLACE)
     }
 
     #[test]
@@ -323,6 +339,57 @@ mod tests {
         assert_eq!(event.key(), b"austin");
         assert_eq!(event.expires(), None);
         assert_eq!(event.candidate().value, OrderValue::Text(b"Ab"));
+    }
+
+    #[test]
+    fn texts_beside_the_payload_stand_behind_it() {
+        let options = Options {
+            id: vec!["@key".into()],
+            key: vec!["@header.from".into()],
+            ..options()
+        };
+        let reader = EventReader::new(&options).unwrap();
+        assert!(reader.reads_headers());
+        let headers = [("from".to_owned(), Some("Austin".into()))];
+        let parts = Parts {
+            value: b"{}",
+            key: Some(b"d1"),
+            headers: &headers,
+        };
+        let event = reader.read(&parts, PLACE).unwrap();
+        assert_eq!(event.payload(), b"{}");
+        assert_eq!(event.block_bytes(), 2 + 2 + 6);
+        assert_eq!(event.id(), Some(&b"d1"[..]));
+        assert_eq!(event.key(), b"austin");
+    }
+
+    #[test]
+    fn records_without_a_value_name_what_they_delete() {
+        let deleted = |id: &[&str], key: Option<&'static [u8]>| {
+            let options = Options {
+                id: id.iter().map(|id| (*id).to_owned()).collect(),
+                ..options()
+            };
+            let headers = [("h".to_owned(), Some("H".into()))];
+            let parts = Parts {
+                value: b"",
+                key,
+                headers: &headers,
+            };
+            let reader = EventReader::new(&options).unwrap();
+            let deleted = reader.deleted(&parts).map_err(|e| e.to_string())?;
+            Ok(deleted.map(|id| String::from_utf8_lossy(&id).into_owned()))
+        };
+        let key = Some(&b"K"[..]);
+        assert_eq!(deleted(&["/id"], key), Ok(Some("K".into())));
+        assert_eq!(deleted(&["/id"], None), Ok(None));
+        assert_eq!(deleted(&["@key"], key), Ok(Some("K".into())));
+        assert_eq!(deleted(&["@header.h"], key), Ok(Some("H".into())));
+        let both = Ok(Some(r#"["K","H"]"#.into()));
+        assert_eq!(deleted(&["@key", "@header.h"], key), both);
+        assert_eq!(deleted(&["@key", "/id"], key), Ok(Some("K".into())));
+        let null: Result<_, String> = Err("`@key` is null".into());
+        assert_eq!(deleted(&["@key"], None), null);
     }
 
     #[test]

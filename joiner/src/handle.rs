@@ -76,8 +76,14 @@ impl Shared {
             return Ok(vec![JoinVerdict::NotReady; batch.len()]);
         }
         let mut verdicts = vec![JoinVerdict::NotFound; batch.len()];
-        let (found, registrations): (Vec<usize>, Vec<Registration>) =
-            self.rows(&batch, now_ms()).into_iter().unzip();
+        let mut rows = self.rows(&batch, now_ms());
+        rows.retain(|(at, _)| {
+            if batch[*at].collect {
+                verdicts[*at] = JoinVerdict::Collecting;
+            }
+            !batch[*at].collect
+        });
+        let (found, registrations): (Vec<usize>, Vec<Registration>) = rows.into_iter().unzip();
         if found.is_empty() {
             return Ok(verdicts);
         }
@@ -166,7 +172,7 @@ fn unavailable(error: RegistryError) -> JoinerError {
 }
 
 fn count(verdicts: &[JoinVerdict]) {
-    let mut counts = [0u64; 6];
+    let mut counts = [0u64; 7];
     for verdict in verdicts {
         counts[match verdict {
             JoinVerdict::Joined(_) => 0,
@@ -175,6 +181,7 @@ fn count(verdicts: &[JoinVerdict]) {
             JoinVerdict::NotReady => 3,
             JoinVerdict::TooOld => 4,
             JoinVerdict::RowTooLarge => 5,
+            JoinVerdict::Collecting => 6,
         }] += 1;
     }
     let names = [
@@ -184,6 +191,7 @@ fn count(verdicts: &[JoinVerdict]) {
         "not_ready",
         "too_old",
         "row_too_large",
+        "collecting",
     ];
     for (name, count) in names.into_iter().zip(counts).filter(|(_, n)| *n > 0) {
         metrics::counter!("rtf_joiner_joins_total", "verdict" => name).increment(count);
@@ -248,7 +256,7 @@ mod tests {
     use crate::state::Change;
     use bytes::Bytes;
     use futures::FutureExt;
-    use rtf_json::Folding;
+    use rtf_json::{Folding, Parts};
     use rtf_proto::{
         AcceptedStream, EventId, LookupItem, Original, PartitionId, RegistryStatus, Resolved,
         Source, Token, TopicId,
@@ -326,7 +334,7 @@ mod tests {
         let json = format!(r#"{{"id":{id},"k":"{key}","at":{id}}}"#);
         let event = EventReader::new(&options())
             .unwrap()
-            .read(json.as_bytes(), place);
+            .read(&Parts::of(json.as_bytes()), place);
         let mut woken = Vec::new();
         let changes = std::iter::once(Change::Upsert(event.unwrap()));
         let mut state = joiner.0.state.write();
@@ -352,6 +360,7 @@ mod tests {
                 value: Some(Bytes::from(format!(r#"{{"t":"{id}"}}"#))),
                 headers: Vec::new(),
             },
+            collect: false,
         }
     }
 
@@ -379,6 +388,41 @@ mod tests {
         );
         let open = br#"{"id":"y","key":"a","outcome":"joined","foreign":{"t":"y"},"primary":[{"id":1,"k":"a","at":1},{"id":2,"k":"a","at":2}],"foreign_ts":4,"primary_ts":1"#;
         assert_eq!(asked[0].body, open[..]);
+    }
+
+    #[tokio::test]
+    async fn who_collects_is_not_joined_yet() {
+        let (joiner, registry) = joiner();
+        arrive(&joiner, 1, "a");
+        let collecting = |id: &str, key: &str| ForeignEvent {
+            collect: true,
+            ..foreign(id, key)
+        };
+        let batch = vec![
+            collecting("x", "none"),
+            collecting("y", "a"),
+            foreign("z", "a"),
+        ];
+        let verdicts = joiner.join(batch).await.unwrap();
+        assert_eq!(
+            verdicts,
+            [
+                JoinVerdict::NotFound,
+                JoinVerdict::Collecting,
+                JoinVerdict::Joined(0)
+            ]
+        );
+        assert_eq!(registry.asked.lock().len(), 1);
+        assert_eq!(joiner.status().await.unwrap().wanted, 1, "not the key `a`");
+        arrive(&joiner, 2, "a");
+        let verdicts = joiner.join(vec![foreign("y", "a")]).await.unwrap();
+        assert_eq!(verdicts, [JoinVerdict::Joined(1)]);
+        let body = registry.asked.lock()[1].body.clone();
+        let row = String::from_utf8(body.to_vec()).unwrap();
+        assert!(
+            row.contains(r#"{"id":1,"#) && row.contains(r#"{"id":2,"#),
+            "{row}"
+        );
     }
 
     #[tokio::test]

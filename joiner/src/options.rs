@@ -3,13 +3,15 @@
 use crate::Policy;
 use rtf_json::Folding;
 
-/// How a joiner is made. All fields named after events are JSON pointers into the primary's value.
+/// How a joiner is made. Id, key and time are fields as in [`rtf_json::Fields`]: JSON pointers into the primary's value, `@key` or
+/// `@header.NAME`; the expiry is a pointer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// The primary topic.
     pub topic: String,
     /// Parts of a primary's id: a later event of the same id takes the place of the earlier, and a record without a
-    /// value whose message key is the id (of several parts: their JSON array, `["a","b"]`) deletes it. When empty
+    /// value whose message key is the id (of several parts: their JSON array, `["a","b"]`) deletes it; where all of the id stands
+    /// beside the value, in message key and headers, it is read from there. When empty
     /// an event's id is its topic, partition and offset, so none is ever replaced, and records without a
     /// value are counted and passed over.
     pub id: Vec<String>,

@@ -403,7 +403,7 @@ mod tests {
     use crate::event::EventReader;
     use crate::{Direction, Options};
     use proptest::prelude::*;
-    use rtf_json::Folding;
+    use rtf_json::{Folding, Parts};
 
     fn options(policy: Policy) -> Options {
         Options {
@@ -440,7 +440,9 @@ mod tests {
             } = self;
             let gone = gone.map_or("null".into(), |at| at.to_string());
             let json = format!(r#"{{"id":"p{id}","k":"k{key}","fare":{fare},"gone":{gone}}}"#);
-            reader.read(json.as_bytes(), self.place).unwrap()
+            reader
+                .read(&Parts::of(json.as_bytes()), self.place)
+                .unwrap()
         }
     }
 

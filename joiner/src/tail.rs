@@ -7,6 +7,7 @@ use crate::role::{OnReadiness, Readiness};
 use crate::state::Change;
 use crate::store::Full;
 use crate::{JoinerFailure, Options};
+use rtf_json::Parts;
 use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Settings, Start, Tail, TopicInfo};
 use rtf_proto::{Offset, PartitionId};
 use std::sync::Arc;
@@ -175,20 +176,30 @@ impl Loader {
             partition: record.partition(),
             offset: record.offset(),
         };
+        let headers = match self.reader.reads_headers() {
+            true => record.headers(),
+            false => Vec::new(),
+        };
+        let parts = Parts {
+            value: record.value().unwrap_or_default(),
+            key: record.key(),
+            headers: &headers,
+        };
         match record.value() {
-            Some(value) => match self.reader.read(value, place) {
+            Some(_) => match self.reader.read(&parts, place) {
                 Ok(event) => self.pending.push(Change::Upsert(event)),
                 Err(error) => self.malformed(place, &error.to_string()),
             },
             None if !self.reader.has_id() => {
                 metrics::counter!("rtf_joiner_tombstones_ignored_total").increment(1);
             }
-            None => match record.key() {
-                Some(id) => self.pending.push(Change::Delete {
-                    id: id.into(),
+            None => match self.reader.deleted(&parts) {
+                Ok(Some(id)) => self.pending.push(Change::Delete {
+                    id: id.as_ref().into(),
                     place,
                 }),
-                None => self.malformed(place, "it has neither key nor value"),
+                Ok(None) => self.malformed(place, "it has neither key nor value"),
+                Err(error) => self.malformed(place, &error.to_string()),
             },
         }
     }

@@ -120,6 +120,7 @@ fn foreign(id: &str, key: &str) -> ForeignEvent {
             value: Some(Bytes::from_static(b"{}")),
             ..Original::default()
         },
+        collect: false,
     }
 }
 
@@ -252,6 +253,12 @@ async fn the_port_is_the_same_over_grpc() {
     let verdicts = client.join(asked).await.unwrap();
     let row = row_bytes("x", "a", &[deal]);
     assert_eq!(verdicts, [JoinVerdict::Joined(row), JoinVerdict::NotFound]);
+    let collecting = ForeignEvent {
+        collect: true,
+        ..foreign("z", "a")
+    };
+    let verdicts = client.join(vec![collecting]).await.unwrap();
+    assert_eq!(verdicts, [JoinVerdict::Collecting]);
     send(&sender, 1, "2", Some(r#"{"id":"2","from":"b"}"#));
     let woken = tokio::time::timeout(SOON, wakeups.next()).await.unwrap();
     assert_eq!(woken, Some(vec![JoinKey::from("b")]));

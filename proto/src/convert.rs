@@ -353,6 +353,7 @@ impl From<ForeignEvent> for pb::ForeignEvent {
             kafka_ts: event.kafka_ts,
             token: event.token.0,
             original: Some(event.original.into()),
+            collect: event.collect,
         }
     }
 }
@@ -371,6 +372,7 @@ impl TryFrom<pb::ForeignEvent> for ForeignEvent {
                 .original
                 .ok_or(BadMessage::Missing("original"))?
                 .into(),
+            collect: event.collect,
         })
     }
 }
@@ -382,6 +384,7 @@ impl From<JoinVerdict> for pb::JoinVerdict {
             JoinVerdict::Joined(offset) => (Kind::Joined, offset),
             JoinVerdict::AlreadyResolved(offset) => (Kind::AlreadyResolved, offset),
             JoinVerdict::NotFound => (Kind::NotFound, 0),
+            JoinVerdict::Collecting => (Kind::Collecting, 0),
             JoinVerdict::NotReady => (Kind::NotReady, 0),
             JoinVerdict::TooOld => (Kind::TooOld, 0),
             JoinVerdict::RowTooLarge => (Kind::RowTooLarge, 0),
@@ -401,6 +404,7 @@ impl TryFrom<pb::JoinVerdict> for JoinVerdict {
             Kind::Joined => Ok(Self::Joined(verdict.offset)),
             Kind::AlreadyResolved => Ok(Self::AlreadyResolved(verdict.offset)),
             Kind::NotFound => Ok(Self::NotFound),
+            Kind::Collecting => Ok(Self::Collecting),
             Kind::NotReady => Ok(Self::NotReady),
             Kind::TooOld => Ok(Self::TooOld),
             Kind::RowTooLarge => Ok(Self::RowTooLarge),

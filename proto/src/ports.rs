@@ -216,6 +216,8 @@ pub struct ForeignEvent {
     pub token: Token,
     /// The original record; its value is valid JSON.
     pub original: Original,
+    /// If it has partners it is not joined yet, but the answer is [`JoinVerdict::Collecting`]: more may come.
+    pub collect: bool,
 }
 
 /// A joiner's answer for one event.
@@ -227,6 +229,8 @@ pub enum JoinVerdict {
     AlreadyResolved(Offset),
     /// No partner yet; its key is remembered, and a wake-up follows when one comes.
     NotFound,
+    /// It has partners, and was not joined because it was to [`collect`](ForeignEvent::collect).
+    Collecting,
     /// The event store has not caught up: not an answer about the partner.
     NotReady,
     /// Below the registry's floor.

@@ -133,6 +133,7 @@ pub fn dispatcher(config: &Config) -> rtf_dispatcher::Options {
         session_timeout: dispatcher.session_timeout.0,
         instance_id: given(&dispatcher.instance_id),
         wait_max: wait.max.0,
+        collect: config.join.r#match.collect.0,
         retry_initial: wait.retry_initial.0,
         retry_max: wait.retry_max.0,
         parking: Some(parking(config)),

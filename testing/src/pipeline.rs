@@ -431,12 +431,17 @@ fn table_of(name: &str, keys: &[(&str, Value)]) -> String {
 fn stream(stream: &Stream) -> Vec<(&'static str, Value)> {
     let mut keys = vec![
         ("topic", json!(stream.topic)),
-        ("id", json!([stream.id])),
-        ("key", json!([stream.key])),
+        ("id", fields(stream.id)),
+        ("key", fields(stream.key)),
     ];
     keys.extend(stream.time.map(|pointer| ("time", json!(pointer))));
     keys.extend(stream.expires.map(|pointer| ("expires", json!(pointer))));
     keys
+}
+
+/// Several are separated by spaces.
+fn fields(fields: &str) -> Value {
+    json!(fields.split(' ').collect::<Vec<_>>())
 }
 
 /// Runs a command until it ends by itself; its output goes through a file in `folder`.

@@ -97,6 +97,15 @@ const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "valkey", "valkeys", "unix"
 const FORMATS: [&str; 5] = ["text", "money", "time", "airport", "link"];
 const ALIGNS: [&str; 2] = ["start", "end"];
 
+/// What a field may be besides a JSON pointer.
+const BESIDE: &str = "`@key` (the message key) or `@header.NAME` (a header)";
+
+/// Whether there is something of this name, after the `@`, beside a record's value.
+fn is_beside(name: &str) -> bool {
+    let header = name.strip_prefix("header.");
+    name == "key" || header.is_some_and(|header| !header.is_empty())
+}
+
 struct Checker(Vec<Problem>);
 
 impl Checker {
@@ -152,6 +161,22 @@ impl Checker {
             {
                 self.error(key, format!("has `{pointer}`, which is not a JSON pointer: `~` is written `~0`, a `/` in a name `~1`"));
             }
+        }
+    }
+    /// Parts of ids and keys: pointers, or what stands beside a record's value.
+    fn fields(&mut self, key: &str, fields: &[String]) {
+        for field in fields {
+            match field.strip_prefix('@') {
+                None if field.is_empty() || field.starts_with('/') => self.pointers(key, std::slice::from_ref(field)),
+                None => self.error(key, format!("has `{field}`, which is not a JSON pointer (it begins with `/`, for example `/user/id`), nor {BESIDE}")),
+                Some(name) if is_beside(name) => {}
+                Some(_) => self.error(key, format!("has `{field}`, which is not {BESIDE}, nor a JSON pointer, which begins with `/`")),
+            }
+        }
+    }
+    fn time(&mut self, key: &str, field: &str) {
+        if !matches!(field, "" | "@timestamp") {
+            self.fields(key, std::slice::from_ref(&field.to_owned()));
         }
     }
     fn pointer(&mut self, key: &str, pointer: &str) {
@@ -237,12 +262,12 @@ impl Config {
         if !join.name.chars().all(legal) || join.name.len() > MAX_NAME {
             checker.error("join.name", format!("must be letters, digits, `.`, `_` and `-`, at most {MAX_NAME} of them: it begins the names of topics"));
         }
-        checker.pointers("join.foreign.id", &join.foreign.id);
-        checker.pointers("join.foreign.key", &join.foreign.key);
-        checker.pointer("join.foreign.time", &join.foreign.time);
-        checker.pointers("join.primary.id", &join.primary.id);
-        checker.pointers("join.primary.key", &join.primary.key);
-        checker.pointer("join.primary.time", &join.primary.time);
+        checker.fields("join.foreign.id", &join.foreign.id);
+        checker.fields("join.foreign.key", &join.foreign.key);
+        checker.time("join.foreign.time", &join.foreign.time);
+        checker.fields("join.primary.id", &join.primary.id);
+        checker.fields("join.primary.key", &join.primary.key);
+        checker.time("join.primary.time", &join.primary.time);
         checker.pointer("join.primary.expires", &join.primary.expires);
         checker.pointer("join.match.order_by", &join.r#match.order_by);
         checker.between("join.match.limit", join.r#match.limit, 1..=MAX_LIMIT);
@@ -287,6 +312,16 @@ impl Config {
     fn check_times(&self, checker: &mut Checker) {
         let (wait, horizon) = (&self.join.wait, self.registry.horizon);
         checker.duration("join.wait.max", wait.max.0);
+        let collect = self.join.r#match.collect;
+        if collect.0 >= wait.max.0 && !wait.max.0.is_zero() {
+            checker.error(
+                "join.match.collect",
+                format!(
+                    "({collect}) must be less than `join.wait.max` ({}): the longest wait ends it",
+                    wait.max
+                ),
+            );
+        }
         checker.duration("join.wait.retry_initial", wait.retry_initial.0);
         checker.duration("join.wait.retry_max", wait.retry_max.0);
         checker.duration("registry.horizon", horizon.0);

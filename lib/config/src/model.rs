@@ -108,6 +108,7 @@ pub struct Match {
     pub order_by: String,
     pub order: Order,
     pub limit: usize,
+    pub collect: Span,
 }
 
 /// `join.wait.unmatched`

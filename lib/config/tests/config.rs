@@ -151,6 +151,10 @@ fn what_does_not_go_together_is_explained() {
         &["join.wait.max", "registry.horizon"],
     );
     refused(
+        &format!("{GOOD}\n[join.match]\ncollect = \"24h\"\n"),
+        &["join.match.collect", "join.wait.max"],
+    );
+    refused(
         &format!("{GOOD}\n[join.match]\npolicy = \"best\"\n"),
         &["join.match.order_by"],
     );
@@ -164,8 +168,19 @@ fn what_does_not_go_together_is_explained() {
     );
     refused(
         &GOOD.replace("\"/click_id\"", "\"click_id\""),
-        &["join.foreign.id", "JSON pointer"],
+        &[
+            "join.foreign.id",
+            "JSON pointer",
+            "`@key`",
+            "`@header.NAME`",
+        ],
     );
+    for wrong in ["@keys", "@header.", "@timestamp", "@"] {
+        refused(
+            &GOOD.replace("\"/click_id\"", &format!("\"{wrong}\"")),
+            &["join.foreign.id", &format!("`{wrong}`"), "`@header.NAME`"],
+        );
+    }
     refused(
         &GOOD.replacen("key = [\"/query_id\"]", "key = [\"/a\", \"/b\"]", 1),
         &["join.primary.key", "2"],
@@ -177,6 +192,20 @@ fn what_does_not_go_together_is_explained() {
             .iter()
             .any(|p| p.severity == Severity::Warning && p.key == "join.foreign.id")
     );
+}
+
+#[test]
+fn fields_may_stand_beside_the_value() {
+    let beside = GOOD
+        .replace("[\"/click_id\"]", "[\"@key\", \"/click_id\"]")
+        .replacen(
+            "key = [\"/query_id\"]",
+            "key = [\"@header.trace-id\"]\ntime = \"@timestamp\"",
+            1,
+        );
+    let config = load(&beside, &[]).unwrap();
+    assert_eq!(config.join.foreign.id, ["@key", "/click_id"]);
+    assert_eq!(config.check(), []);
 }
 
 #[test]

@@ -13,11 +13,11 @@ pub enum JsonError {
     Syntax(#[from] serde_json::Error),
 }
 
-/// A document is JSON, but the value at a pointer is not what it must be.
+/// A document is JSON, but a field of its record is not what it must be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{pointer}` {fault}")]
 pub struct FieldError {
-    /// Where.
+    /// Where: a JSON pointer, `@key` or `@header.NAME`.
     pub pointer: String,
     /// What was found there.
     pub fault: Fault,
@@ -37,6 +37,10 @@ impl FieldError {
 pub enum Fault {
     /// Nothing.
     Missing,
+    /// Kafka's null, where a message key or a header's value should be.
+    Null,
+    /// Bytes beside the value that are no UTF-8; how many of them are.
+    NotUtf8(usize),
     /// A value of another type, with its article.
     WrongType(&'static str),
     /// A string without characters, or without others than white space where it is trimmed.
@@ -58,6 +62,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("is missing"),
+            Self::Null => f.write_str("is null"),
+            Self::NotUtf8(at) => write!(f, "is not text: invalid UTF-8 at byte {at}"),
             Self::WrongType(found) => write!(f, "is {found}, not a string or number"),
             Self::Empty => f.write_str("is empty"),
             Self::BadEscape => f.write_str("has an escape that stands for no character"),

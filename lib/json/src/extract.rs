@@ -1,23 +1,24 @@
-//! What makes a document an event: its id, its key, its time. Does not know which side of a join it is.
+//! What makes a record an event: its id, its key, its time. Does not know which side of a join it is.
 
-use crate::text::folded;
+use crate::part::{Field, TIMESTAMP};
 use crate::{
-    ExtractError, Fault, FieldError, Finder, Folding, Found, PointerError, composite, text, time,
+    ExtractError, Fault, FieldError, Finder, Folding, Found, Parts, PointerError, composite, time,
 };
 use bytes::Bytes;
 use std::borrow::Cow;
-use std::ops::Range;
 
-/// Where an event keeps what is wanted of it. All texts are JSON pointers.
+/// Where an event keeps what is wanted of it. Parts of ids and keys are JSON pointers into the value, `@key` for Kafka's message key, or
+/// `@header.NAME`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fields {
     /// Parts of its id; none when it has none of its own.
     pub id: Vec<String>,
     /// Parts of its key; at least one.
     pub key: Vec<String>,
-    /// Its time, if it has one. Where this is given it must be there and readable.
+    /// Its time, if it has one of its own: as above, or `@timestamp`, which says that it has none. Where this is given it
+    /// must be there and readable.
     pub time: Option<String>,
-    /// Whatever else is wanted, as raw JSON.
+    /// Whatever else is wanted, as raw JSON: pointers.
     pub extra: Vec<String>,
     /// How keys are made alike; ids are taken as they are.
     pub folding: Folding,
@@ -25,21 +26,27 @@ pub struct Fields {
     pub max_id_bytes: usize,
 }
 
-/// Gets [`Fields`] out of documents.
+/// Gets [`Fields`] out of records.
 #[derive(Debug)]
 pub struct Extractor {
     finder: Finder,
-    fields: Fields,
+    id: Vec<Field>,
+    key: Vec<Field>,
+    time: Option<Field>,
+    /// The number of the first extra pointer.
+    extra_from: usize,
+    folding: Folding,
+    max_id_bytes: usize,
 }
 
-/// What was found in one document, borrowed from it where possible; see [`share`].
+/// What was found in one record, borrowed from it where possible; see [`share`].
 #[derive(Debug)]
 pub struct Extracted<'e, 'j> {
     /// Its id, if ids were asked for.
     pub id: Option<Cow<'j, str>>,
     /// Its key.
     pub key: Cow<'j, str>,
-    /// Its time, ms since 1970, if times were asked for.
+    /// Its own time, ms since 1970, if it has one.
     pub time_ms: Option<i64>,
     found: Found<'e, 'j>,
     extra_from: usize,
@@ -53,94 +60,117 @@ impl<'j> Extracted<'_, 'j> {
 }
 
 impl Extractor {
-    /// Compiles the pointers.
+    /// Compiles the fields.
     ///
     /// # Errors
-    /// A text that is no JSON pointer, too many of them, or none for the key.
+    /// A text that names no field, too many of them, or none for the key.
     pub fn new(fields: Fields) -> Result<Self, PointerError> {
         if fields.key.is_empty() {
             return Err(PointerError::NoKey);
         }
-        let all: Vec<&String> = fields
-            .id
+        let mut pointers = Vec::new();
+        let mut parse = |text: &String| Field::parse(text, &mut pointers);
+        let id = fields.id.iter().map(&mut parse).collect::<Result<_, _>>()?;
+        let key = fields
+            .key
             .iter()
-            .chain(&fields.key)
-            .chain(&fields.time)
-            .chain(&fields.extra)
-            .collect();
+            .map(&mut parse)
+            .collect::<Result<_, _>>()?;
+        let own_time = fields.time.filter(|time| time != TIMESTAMP);
+        let time = own_time.as_ref().map(parse).transpose()?;
+        let extra_from = pointers.len();
+        pointers.extend(fields.extra);
         Ok(Self {
-            finder: Finder::new(&all)?,
-            fields,
+            finder: Finder::new(&pointers)?,
+            id,
+            key,
+            time,
+            extra_from,
+            folding: fields.folding,
+            max_id_bytes: fields.max_id_bytes,
         })
     }
 
-    /// Reads one event; the whole document is checked.
+    /// Whether any field is a header, so that it must be given them.
+    pub fn reads_headers(&self) -> bool {
+        let all = self.id.iter().chain(&self.key).chain(&self.time);
+        all.into_iter().any(Field::is_header)
+    }
+
+    /// Reads one event; the whole value is checked.
     ///
     /// # Errors
     /// Not JSON, or a field that is not what it must be.
-    pub fn extract<'j>(&self, json: &'j [u8]) -> Result<Extracted<'_, 'j>, ExtractError> {
-        let found = self.finder.find(json)?;
-        let ids = self.fields.id.len();
-        let keys = ids..ids + self.fields.key.len();
-        let time_at = keys.end;
+    pub fn extract<'j>(&self, parts: &Parts<'j>) -> Result<Extracted<'_, 'j>, ExtractError> {
+        let found = self.finder.find(parts.value)?;
         Ok(Extracted {
-            id: self.id(&found)?,
-            key: self.key(&found, keys)?,
-            time_ms: match &self.fields.time {
-                Some(pointer) => Some(time::of(pointer, found.get(time_at))?),
-                None => None,
-            },
-            extra_from: time_at + usize::from(self.fields.time.is_some()),
+            id: self.id(parts, Some(&found))?,
+            key: texts(&self.key, parts, Some(&found), self.folding)?,
+            time_ms: self.time(parts, &found)?,
+            extra_from: self.extra_from,
             found,
         })
     }
 
-    fn id<'j>(&self, found: &Found<'_, 'j>) -> Result<Option<Cow<'j, str>>, ExtractError> {
-        let pointers = &self.fields.id;
-        let max = self.fields.max_id_bytes;
-        if let [pointer] = &pointers[..] {
-            let id = text(pointer, found.get(0))?;
-            if id.len() > max {
-                let bytes = id.len();
-                return Err(FieldError::new(pointer, Fault::TooLong { bytes, max }).into());
-            }
-            return Ok(Some(id));
-        }
-        if pointers.is_empty() {
-            return Ok(None);
-        }
-        let parts = pointers.iter().enumerate();
-        let parts = parts.map(|(i, pointer)| text(pointer, found.get(i)));
-        let id = composite(parts.collect::<Result<_, _>>()?);
-        if id.len() > max {
-            let bytes = id.len();
-            return Err(ExtractError::IdTooLong { bytes, max });
-        }
-        Ok(Some(id))
+    /// The id of a record without a value, where all of the id stands beside the value; `None` where it does not.
+    ///
+    /// # Errors
+    /// A field that is not what it must be.
+    pub fn id_without_value<'j>(
+        &self,
+        parts: &Parts<'j>,
+    ) -> Option<Result<Cow<'j, str>, ExtractError>> {
+        let is_beside = self.id.iter().all(Field::is_beside_the_value);
+        is_beside.then(|| self.id(parts, None).transpose())?
     }
 
-    fn key<'j>(
+    fn id<'j>(
         &self,
-        found: &Found<'_, 'j>,
-        slots: Range<usize>,
-    ) -> Result<Cow<'j, str>, FieldError> {
-        let folding = self.fields.folding;
-        if let [pointer] = &self.fields.key[..] {
-            return folded(pointer, found.get(slots.start), folding);
+        parts: &Parts<'j>,
+        found: Option<&Found<'_, 'j>>,
+    ) -> Result<Option<Cow<'j, str>>, ExtractError> {
+        if self.id.is_empty() {
+            return Ok(None);
         }
-        let parts = self.fields.key.iter().zip(slots);
-        let parts = parts.map(|(pointer, slot)| folded(pointer, found.get(slot), folding));
-        Ok(composite(parts.collect::<Result<_, _>>()?))
+        let id = texts(&self.id, parts, found, Folding::default())?;
+        let (bytes, max) = (id.len(), self.max_id_bytes);
+        match &self.id[..] {
+            _ if bytes <= max => Ok(Some(id)),
+            [field] => Err(field.error(Fault::TooLong { bytes, max }).into()),
+            _ => Err(ExtractError::IdTooLong { bytes, max }),
+        }
+    }
+
+    fn time(&self, parts: &Parts<'_>, found: &Found<'_, '_>) -> Result<Option<i64>, FieldError> {
+        let Some(field) = &self.time else {
+            return Ok(None);
+        };
+        let text = field.text(parts, Some(found), Folding::default())?;
+        let time = time::of_text(&text).map_err(|fault| field.error(fault))?;
+        Ok(Some(time))
     }
 }
 
-/// A text found in `record` as bytes of their own life: a slice of the record where it was borrowed from it.
-///
-/// # Panics
-/// When a borrowed text does not lie within `record`.
-pub fn share(record: &Bytes, text: Cow<'_, str>) -> Bytes {
+fn texts<'j>(
+    fields: &[Field],
+    parts: &Parts<'j>,
+    found: Option<&Found<'_, 'j>>,
+    folding: Folding,
+) -> Result<Cow<'j, str>, FieldError> {
+    if let [field] = fields {
+        return field.text(parts, found, folding);
+    }
+    let texts = fields.iter().map(|f| f.text(parts, found, folding));
+    Ok(composite(texts.collect::<Result<_, _>>()?))
+}
+
+/// A text as bytes of its own life: a slice of `bytes` where it was borrowed from them.
+pub fn share(bytes: &Bytes, text: Cow<'_, str>) -> Bytes {
     match text {
-        Cow::Borrowed(text) => record.slice_ref(text.as_bytes()),
+        Cow::Borrowed(text) if bytes.as_ptr_range().contains(&text.as_ptr()) => {
+            bytes.slice_ref(text.as_bytes())
+        }
+        Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),
     }
 }

@@ -5,11 +5,13 @@
 //!
 //! - [`Finder`] finds the raw text of values at pointers.
 //! - [`text`], [`composite`] and [`time`] turn raw values into texts and times, in one canonical way.
-//! - [`Extractor`] does all of it for an event: id, key, time and whatever else is asked for.
+//! - [`Extractor`] does all of it for an event: id, key, time and whatever else is asked for. Beside the value it looks at the
+//!   record's message key and headers, see [`Parts`].
 
 mod error;
 mod extract;
 mod find;
+mod part;
 mod pointer;
 mod text;
 pub mod time;
@@ -17,5 +19,6 @@ pub mod time;
 pub use error::{ExtractError, Fault, FieldError, JsonError};
 pub use extract::{Extracted, Extractor, Fields, share};
 pub use find::{Finder, Found};
+pub use part::Parts;
 pub use pointer::{MAX_DEPTH, MAX_POINTERS, PointerError};
 pub use text::{Folding, composite, text};

@@ -7,12 +7,17 @@ pub const MAX_POINTERS: usize = 32;
 /// The most steps one pointer takes. The walk recurses once a step, and the parser allows 127.
 pub const MAX_DEPTH: usize = 64;
 
-/// Why a text is not a usable JSON pointer.
+/// Why a text is not a usable JSON pointer, or no other field.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PointerError {
     /// It does not begin with a slash.
     #[error("`{0}` is not a JSON pointer: it must begin with `/`")]
     NoSlash(String),
+    /// It begins with `@` and names no part of a record.
+    #[error(
+        "`{0}` is no field: besides JSON pointers there are `@key` and `@header.NAME`, and for times `@timestamp`"
+    )]
+    NoField(String),
     /// A tilde that escapes nothing.
     #[error("`{0}` is not a JSON pointer: `~` must be followed by 0 or 1")]
     BadEscape(String),
@@ -23,7 +28,7 @@ pub enum PointerError {
     #[error("{0} JSON pointers, at most {MAX_POINTERS} are accepted")]
     TooMany(usize),
     /// A key needs something to be made of.
-    #[error("a key needs at least one JSON pointer")]
+    #[error("a key needs at least one field")]
     NoKey,
 }
 

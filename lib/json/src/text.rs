@@ -23,21 +23,6 @@ pub fn text<'j>(pointer: &str, raw: Option<&'j str>) -> Result<Cow<'j, str>, Fie
         .map_err(|fault| FieldError::new(pointer, fault))
 }
 
-/// Like [`text`], folded; what is empty after that is empty.
-///
-/// # Errors
-/// As of [`text`].
-pub(crate) fn folded<'j>(
-    pointer: &str,
-    raw: Option<&'j str>,
-    folding: Folding,
-) -> Result<Cow<'j, str>, FieldError> {
-    text_of(raw)
-        .map(|text| folding.apply(text))
-        .and_then(not_empty)
-        .map_err(|fault| FieldError::new(pointer, fault))
-}
-
 /// One text as it is; of several, their JSON array: `["a","b"]`.
 pub fn composite<'j>(mut parts: Vec<Cow<'j, str>>) -> Cow<'j, str> {
     match parts.len() {
@@ -48,14 +33,14 @@ pub fn composite<'j>(mut parts: Vec<Cow<'j, str>>) -> Cow<'j, str> {
     }
 }
 
-fn not_empty(text: Cow<'_, str>) -> Result<Cow<'_, str>, Fault> {
+pub(crate) fn not_empty(text: Cow<'_, str>) -> Result<Cow<'_, str>, Fault> {
     if text.is_empty() {
         return Err(Fault::Empty);
     }
     Ok(text)
 }
 
-fn text_of(raw: Option<&str>) -> Result<Cow<'_, str>, Fault> {
+pub(crate) fn text_of(raw: Option<&str>) -> Result<Cow<'_, str>, Fault> {
     let raw = raw.ok_or(Fault::Missing)?;
     match raw.as_bytes().first() {
         Some(b'"') => string(raw),
@@ -148,8 +133,6 @@ mod tests {
         assert!(matches!(both.apply(" ab ".into()), Cow::Borrowed("ab")));
         assert_eq!(both.apply(" ÀB ".into()), "àb");
         assert_eq!(Folding::default().apply(" A ".into()), " A ");
-        let blank = folded("/k", Some("\" \""), both).unwrap_err();
-        assert_eq!(blank.to_string(), "`/k` is empty");
     }
 
     #[test]

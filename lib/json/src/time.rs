@@ -18,10 +18,13 @@ const SHOWN_CHARS: usize = 40;
 /// Missing, of a wrong type, or not a time.
 pub fn of(pointer: &str, raw: Option<&str>) -> Result<i64, FieldError> {
     let text = text(pointer, raw)?;
-    parse(&text).ok_or_else(|| {
-        let shown = text.chars().take(SHOWN_CHARS).collect();
-        FieldError::new(pointer, Fault::NotATime(shown))
-    })
+    of_text(&text).map_err(|fault| FieldError::new(pointer, fault))
+}
+
+/// Reads a text as a time, ms since 1970.
+pub(crate) fn of_text(text: &str) -> Result<i64, Fault> {
+    let shown = || text.chars().take(SHOWN_CHARS).collect();
+    parse(text).ok_or_else(|| Fault::NotATime(shown()))
 }
 
 /// Reads a text as a time, ms since 1970; `None` when it is not one.

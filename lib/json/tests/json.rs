@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use rtf_json::{Extractor, Fields, Finder, Folding, share};
+use rtf_json::{Extractor, Fields, Finder, Folding, Parts, share};
 use serde_json::Value;
 
 /// A document as text, so that names can stand in it twice.
@@ -136,7 +136,7 @@ fn events_are_read_without_copying() {
     let record = Bytes::from_static(
         br#"{"id":" A ","user":{"location":" austin "},"at":5,"x":[1, 2],"id":" B "}"#,
     );
-    let event = extractor.extract(&record).unwrap();
+    let event = extractor.extract(&Parts::of(&record)).unwrap();
     assert_eq!(event.time_ms, Some(5));
     assert_eq!(event.extra(0), Some("[1, 2]"));
     assert_eq!(event.extra(1), None);
@@ -152,7 +152,7 @@ fn events_are_read_without_copying() {
 fn several_pointers_make_one_text() {
     let extractor = Extractor::new(fields(&["/a", "/b"], &["/b", "/c"])).unwrap();
     let event = extractor
-        .extract(br#"{"a":1,"b":"B","c":"C","at":"1"}"#)
+        .extract(&Parts::of(br#"{"a":1,"b":"B","c":"C","at":"1"}"#))
         .unwrap();
     assert_eq!(event.id.as_deref(), Some(r#"["1","B"]"#));
     assert_eq!(event.key, r#"["b","c"]"#);
@@ -161,7 +161,9 @@ fn several_pointers_make_one_text() {
 #[test]
 fn an_event_may_be_without_an_id() {
     let extractor = Extractor::new(fields(&[], &["/k"])).unwrap();
-    let event = extractor.extract(br#"{"k":1,"at":2,"x":3}"#).unwrap();
+    let event = extractor
+        .extract(&Parts::of(br#"{"k":1,"at":2,"x":3}"#))
+        .unwrap();
     assert_eq!(event.id, None);
     assert_eq!(event.extra(0), Some("3"));
 }
@@ -170,7 +172,7 @@ fn an_event_may_be_without_an_id() {
 fn wrong_fields_are_named() {
     let extractor = Extractor::new(fields(&["/id"], &["/user/location"])).unwrap();
     let words = |json: &str| {
-        let error = extractor.extract(json.as_bytes()).unwrap_err();
+        let error = extractor.extract(&Parts::of(json.as_bytes())).unwrap_err();
         error.to_string()
     };
     assert_eq!(words("{}"), "`/id` is missing");
@@ -191,13 +193,201 @@ fn wrong_fields_are_named() {
     );
     let extractor = Extractor::new(fields(&["/a", "/b"], &["/a"])).unwrap();
     let long = extractor
-        .extract(br#"{"a":"1234567","b":"1234567"}"#)
+        .extract(&Parts::of(br#"{"a":"1234567","b":"1234567"}"#))
         .unwrap_err();
     assert_eq!(long.to_string(), "id is 21 bytes, at most 16 are accepted");
     assert_eq!(
         Extractor::new(fields(&["/a"], &[]))
             .unwrap_err()
             .to_string(),
-        "a key needs at least one JSON pointer"
+        "a key needs at least one field"
     );
+}
+
+fn header(name: &str, value: Option<&str>) -> (String, Option<Bytes>) {
+    let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    (name.into(), value)
+}
+
+#[test]
+fn key_and_headers_of_the_record_are_fields_too() {
+    let with_time = |time: &str| Fields {
+        time: Some(time.into()),
+        ..fields(&["@key"], &["@header.trace-id", "/b", "@key"])
+    };
+    let extractor = Extractor::new(with_time("@header.at")).unwrap();
+    assert!(extractor.reads_headers());
+    // Of two headers with one name the last one counts.
+    let headers = [
+        header("trace-id", Some("old")),
+        header("at", Some("2018-10-10T20:19:24Z")),
+        header("trace-id", Some(" T1 ")),
+        header("Trace-Id", Some("another name")),
+    ];
+    let parts = Parts {
+        value: br#"{"b":7,"x":[1]}"#,
+        key: Some(b"Key 1"),
+        headers: &headers,
+    };
+    let event = extractor.extract(&parts).unwrap();
+    assert_eq!(event.id.as_deref(), Some("Key 1"), "ids are not folded");
+    assert_eq!(event.key, r#"["t1","7","key 1"]"#);
+    assert_eq!(event.time_ms, Some(1_539_202_764_000));
+    assert_eq!(event.extra(0), Some("[1]"));
+
+    let extractor = Extractor::new(with_time("@timestamp")).unwrap();
+    assert_eq!(extractor.extract(&parts).unwrap().time_ms, None);
+}
+
+#[test]
+fn a_number_in_the_message_key_meets_the_one_in_json() {
+    let fields = |key: &str| Fields {
+        time: None,
+        ..fields(&[], &[key])
+    };
+    let parts = Parts {
+        value: br#"{"n":17,"s":"17"}"#,
+        key: Some(b"17"),
+        headers: &[],
+    };
+    for key in ["@key", "/n", "/s"] {
+        let extractor = Extractor::new(fields(key)).unwrap();
+        assert!(!extractor.reads_headers());
+        assert_eq!(extractor.extract(&parts).unwrap().key, "17", "{key}");
+    }
+}
+
+#[test]
+fn what_is_no_text_beside_the_value_is_named() {
+    let headers = [
+        header("null", None),
+        header("empty", Some("")),
+        header("blank", Some(" ")),
+        ("bytes".to_owned(), Some(Bytes::from_static(b"ab\xff"))),
+    ];
+    let words = |field: &str, key: Option<&[u8]>| {
+        let fields = Fields {
+            time: None,
+            ..fields(&[], &[field])
+        };
+        let parts = Parts {
+            value: b"{}",
+            key,
+            headers: &headers,
+        };
+        let extractor = Extractor::new(fields).unwrap();
+        extractor.extract(&parts).unwrap_err().to_string()
+    };
+    assert_eq!(words("@key", None), "`@key` is null");
+    assert_eq!(words("@key", Some(b"")), "`@key` is empty");
+    assert_eq!(
+        words("@key", Some(b"\xc3(")),
+        "`@key` is not text: invalid UTF-8 at byte 0"
+    );
+    assert_eq!(words("@header.none", None), "`@header.none` is missing");
+    assert_eq!(words("@header.null", None), "`@header.null` is null");
+    assert_eq!(words("@header.empty", None), "`@header.empty` is empty");
+    assert_eq!(words("@header.blank", None), "`@header.blank` is empty");
+    assert_eq!(
+        words("@header.bytes", None),
+        "`@header.bytes` is not text: invalid UTF-8 at byte 2"
+    );
+    for wrong in ["@", "@keys", "@header.", "@header", "@timestamp", "@value"] {
+        let refused = Extractor::new(fields(&[], &[wrong])).unwrap_err();
+        assert!(refused.to_string().contains(wrong), "{refused}");
+    }
+}
+
+#[test]
+fn an_id_beside_the_value_is_known_without_one() {
+    let headers = [header("h", Some("H"))];
+    let parts = Parts {
+        value: b"",
+        key: Some(b"K"),
+        headers: &headers,
+    };
+    let id = |fields: Fields| {
+        let extractor = Extractor::new(fields).unwrap();
+        let id = extractor.id_without_value(&parts)?;
+        Some(id.map(|id| id.into_owned()).map_err(|e| e.to_string()))
+    };
+    assert_eq!(id(fields(&["@key"], &["/k"])), Some(Ok("K".into())));
+    assert_eq!(
+        id(fields(&["@key", "@header.h"], &["/k"])),
+        Some(Ok(r#"["K","H"]"#.into()))
+    );
+    assert_eq!(
+        id(fields(&["@header.i"], &["/k"])),
+        Some(Err("`@header.i` is missing".into()))
+    );
+    assert_eq!(id(fields(&["@key", "/i"], &["/k"])), None);
+    assert_eq!(id(fields(&[], &["/k"])), None);
+}
+
+#[test]
+fn pointers_lead_into_arrays() {
+    let fields = Fields {
+        time: Some("/legs/1/at".into()),
+        ..fields(&["/ids/0"], &["/legs/0/from", "/legs/1/from"])
+    };
+    let extractor = Extractor::new(fields).unwrap();
+    let read = |json: &str| {
+        let event = extractor.extract(&Parts::of(json.as_bytes()));
+        event.map(|e| (e.id.map(|id| id.into_owned()), e.key.into_owned()))
+    };
+    let (id, key) =
+        read(r#"{"legs":[{"from":"AUS"},{"from":"LAX","at":5},{"from":"SFO"}],"ids":[7]}"#)
+            .unwrap();
+    assert_eq!(id.as_deref(), Some("7"));
+    assert_eq!(key, r#"["aus","lax"]"#);
+    let words = read(r#"{"legs":[{"from":"AUS"}],"ids":[7]}"#).unwrap_err();
+    assert_eq!(words.to_string(), "`/legs/1/from` is missing");
+    let words = read(r#"{"legs":{"0":{"from":"AUS"},"1":{"from":"LAX"}},"ids":[]}"#).unwrap_err();
+    assert_eq!(words.to_string(), "`/ids/0` is missing");
+}
+
+/// A megabyte of whatever shape costs milliseconds, not seconds: what is slow here is slow in more than its size.
+#[test]
+fn a_megabyte_is_read_in_time_whatever_its_shape() {
+    const BYTES: usize = 1 << 20;
+    const DEEP: usize = 10_000;
+    const WITHIN: std::time::Duration = std::time::Duration::from_millis(500);
+    let fields = Fields {
+        time: None,
+        ..fields(&["/id"], &["/a/a/a", "/a/0/0", "/a/1", "/a"])
+    };
+    let extractor = Extractor::new(fields).unwrap();
+    let escapes = "\\u0041".repeat(BYTES / 6);
+    let shapes = [
+        ("a text", format!("\"{}\"", "x".repeat(BYTES))),
+        ("escapes", format!("\"{escapes}\"")),
+        ("numbers", format!("[{}1]", "1,".repeat(BYTES / 2))),
+        ("one number", "1".repeat(BYTES)),
+        (
+            "empty objects",
+            format!("[{}{{}}]", "{},".repeat(BYTES / 3)),
+        ),
+        (
+            "one name",
+            format!("{{{}\"a\":1}}", "\"a\":1,".repeat(BYTES / 6)),
+        ),
+        ("white space", format!("{}1", " ".repeat(BYTES))),
+        ("depth", "[".repeat(DEEP) + &"]".repeat(DEEP)),
+        (
+            "deep names",
+            "{\"a\":".repeat(DEEP) + "1" + &"}".repeat(DEEP),
+        ),
+        (
+            "depth of a megabyte",
+            "[".repeat(BYTES / 2) + &"]".repeat(BYTES / 2),
+        ),
+        ("no end", "[".repeat(BYTES)),
+    ];
+    for (what, shape) in shapes {
+        let json = format!("{{\"id\":1,\"a\":{shape}}}");
+        let begun = std::time::Instant::now();
+        // Most have no such key; what matters is when that is known.
+        let _ = extractor.extract(&Parts::of(json.as_bytes()));
+        assert!(begun.elapsed() < WITHIN, "{what}: {:?}", begun.elapsed());
+    }
 }

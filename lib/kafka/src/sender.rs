@@ -81,34 +81,27 @@ impl Sender {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), SendError> {
-        let mut record = BaseRecord::<[u8], [u8], ()>::to(topic);
-        record.key = key;
-        record.payload = value;
-        self.send_native(partition, record)
+        self.enqueue(record(topic, partition, key, value))
     }
 
-    /// Sends a whole record, headers and all, as [`send`](Self::send) does.
+    /// Sends a record with headers, likewise, and with a timestamp (ms since 1970) if it shall not be the present.
     ///
     /// # Errors
-    /// As there.
+    /// The record can never be sent: too large, no such topic.
     pub fn send_original(
         &self,
         topic: &str,
         partition: Option<PartitionId>,
         original: &Original,
+        timestamp_ms: Option<i64>,
     ) -> Result<(), SendError> {
-        let mut record = BaseRecord::to(topic).headers(headers(original));
-        record.key = original.key.as_deref();
-        record.payload = original.value.as_deref();
-        self.send_native(partition, record)
+        let (key, value) = (original.key.as_deref(), original.value.as_deref());
+        let mut record = record(topic, partition, key, value).headers(headers(original));
+        record.timestamp = timestamp_ms;
+        self.enqueue(record)
     }
 
-    fn send_native(
-        &self,
-        partition: Option<PartitionId>,
-        mut record: BaseRecord<'_, [u8], [u8], ()>,
-    ) -> Result<(), SendError> {
-        record.partition = partition.map(native_partition);
+    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), SendError> {
         let topic = record.topic;
         loop {
             match self.producer.send(record) {
@@ -144,4 +137,17 @@ impl Sender {
             n => Err(error(format!("{n} records were not delivered"))),
         }
     }
+}
+
+fn record<'a>(
+    topic: &'a str,
+    partition: Option<PartitionId>,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+) -> BaseRecord<'a, [u8], [u8]> {
+    let mut record = BaseRecord::to(topic);
+    record.key = key;
+    record.payload = value;
+    record.partition = partition.map(native_partition);
+    record
 }

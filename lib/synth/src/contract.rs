@@ -5,11 +5,11 @@
 pub struct Stream {
     /// The Kafka topic.
     pub topic: &'static str,
-    /// JSON pointer of the event's id.
+    /// JSON pointer of the event's id; or another field, or several, separated by spaces.
     pub id: &'static str,
-    /// JSON pointer of the join key.
+    /// JSON pointer of the join key, likewise.
     pub key: &'static str,
-    /// JSON pointer of the event's time, if it has one.
+    /// JSON pointer of the event's time, if it has one of its own.
     pub time: Option<&'static str>,
     /// JSON pointer of the time from which the event matches nobody, if there is one.
     pub expires: Option<&'static str>,

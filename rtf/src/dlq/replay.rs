@@ -61,7 +61,7 @@ pub fn run(
             Err(why) => *unfit.entry(why).or_default() += 1,
             Ok(original) => {
                 if let Some(sender) = &sender {
-                    sender.send_original(topic, source_partition(&letter), &original)?;
+                    sender.send_original(topic, source_partition(&letter), &original, None)?;
                     progress.add(1);
                 }
                 *reasons.entry(kind(&letter)).or_default() += 1;

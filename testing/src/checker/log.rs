@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::Checked;
 use super::problems::Problems;
 use super::reigns::{Reigns, Splits};
-use super::sent::{Sent, text_at};
+use super::sent::{Sent, text_of};
 use crate::fate::{Fate, shown};
 use crate::reader::TopicReader;
 
@@ -267,13 +267,14 @@ impl Judge<'_> {
         let row = self.row(event, &text, sent)?;
         let mut partners = Vec::new();
         for primary in &row.primary {
-            if !self.sent.primary.contains(primary.get().as_bytes()) {
-                return Err(format!("has a partner never sent: {primary}"));
-            }
-            if text_at(primary.get(), self.join.primary.key).as_ref() != Some(&row.key) {
-                return Err(format!("has a partner of another key: {primary}"));
-            }
-            let id = text_at(primary.get(), self.join.primary.id);
+            let sent = self.sent.primary.get(primary.get().as_bytes());
+            let sent = sent.ok_or_else(|| format!("has a partner never sent: {primary}"))?;
+            let is_partner =
+                |sent: &&Original| text_of(sent, self.join.primary.key).as_ref() == Some(&row.key);
+            let partner = sent.iter().find(is_partner);
+            let partner =
+                partner.ok_or_else(|| format!("has a partner of another key: {primary}"))?;
+            let id = text_of(partner, self.join.primary.id);
             partners.push(id.ok_or_else(|| format!("has a partner without id: {primary}"))?);
         }
         if partners.is_empty() {
@@ -320,21 +321,21 @@ impl Judge<'_> {
     ) -> Result<OpenRow<'r>, String> {
         let row: OpenRow<'_> = serde_json::from_str(text)
             .map_err(|error| format!("has a row that is none: {error}"))?;
-        if Some(row.foreign.get().as_bytes()) != sent.value.as_deref().map(<[u8]>::trim_ascii) {
+        let value = sent.value.as_deref().map(<[u8]>::trim_ascii);
+        if Some(row.foreign.get().as_bytes()) != value {
             return Err(format!("has a row of another event: {}", row.foreign));
         }
         if row.id.as_bytes() != event.id {
             return Err(format!("has a row with the id {}", row.id));
         }
-        let foreign = row.foreign.get();
         // A record that is sent again to be joined after all brings its id along.
         let given = sent.headers.iter().rfind(|(name, _)| name == "rtf.id");
         let given = given.and_then(|(_, id)| String::from_utf8(id.as_ref()?.to_vec()).ok());
-        let id = given.or_else(|| text_at(foreign, self.join.foreign.id));
+        let id = given.or_else(|| text_of(sent, self.join.foreign.id));
         if id.as_ref() != Some(&row.id) {
             return Err("has another id than its event".into());
         }
-        if text_at(foreign, self.join.foreign.key).as_ref() != Some(&row.key) {
+        if text_of(sent, self.join.foreign.key).as_ref() != Some(&row.key) {
             return Err(format!(
                 "has a row with the key {}",
                 shown(row.key.as_bytes())

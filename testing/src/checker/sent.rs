@@ -1,6 +1,6 @@
 //! Sent: what stands in the two topics, and reading JSON as the join's contract says.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -22,8 +22,8 @@ pub(super) struct Sent {
     pub(super) foreign: HashMap<(u32, u64), Original>,
     /// Where each parked record came from.
     pub(super) parked: Parked,
-    /// The value of each primary.
-    pub(super) primary: HashSet<Bytes>,
+    /// The primaries, by their values.
+    pub(super) primary: HashMap<Bytes, Vec<Original>>,
 }
 
 impl Sent {
@@ -35,10 +35,12 @@ impl Sent {
             foreign.insert((record.partition(), record.offset()), record.original());
             Ok(())
         })?;
-        let mut primary = HashSet::new();
+        let mut primary: HashMap<Bytes, Vec<Original>> = HashMap::new();
         TopicReader::open(settings, join.primary.topic)?.read_to_end(|record| {
-            let value = record.value().map(<[u8]>::trim_ascii);
-            primary.extend(value.map(Bytes::copy_from_slice));
+            if let Some(value) = record.value().map(<[u8]>::trim_ascii) {
+                let same = primary.entry(Bytes::copy_from_slice(value)).or_default();
+                same.push(record.original());
+            }
             Ok(())
         })?;
         Ok(Self {
@@ -73,10 +75,38 @@ fn read_parked(settings: &Settings, join: &Join) -> Result<Parked> {
     Ok(parked)
 }
 
+/// The text of a field, or the JSON array of several that are separated by spaces.
+pub(super) fn text_of(record: &Original, fields: &str) -> Option<String> {
+    let texts = fields.split(' ').map(|field| text_in(record, field));
+    let texts: Vec<String> = texts.collect::<Option<_>>()?;
+    match &texts[..] {
+        [text] => Some(text.clone()),
+        _ => serde_json::to_string(&texts).ok(),
+    }
+}
+
+fn text_in(record: &Original, field: &str) -> Option<String> {
+    let bytes = if let Some(name) = field.strip_prefix("@header.") {
+        let last = record.headers.iter().rfind(|(n, _)| n == name);
+        last.and_then(|(_, value)| value.as_deref())
+    } else if field == "@key" {
+        record.key.as_deref()
+    } else {
+        let json = std::str::from_utf8(record.value.as_deref()?).ok()?;
+        return text_at(json, field);
+    };
+    Some(std::str::from_utf8(bytes?).ok()?.to_owned())
+}
+
 /// The text at a JSON pointer: the string, or the number as it is written.
-pub(super) fn text_at(json: &str, pointer: &str) -> Option<String> {
+fn text_at(json: &str, pointer: &str) -> Option<String> {
     let mut at: &RawValue = serde_json::from_str(json).ok()?;
     for name in pointer.split('/').skip(1) {
+        if at.get().starts_with('[') {
+            let elements: Vec<&RawValue> = serde_json::from_str(at.get()).ok()?;
+            at = elements.get(name.parse::<usize>().ok()?).copied()?;
+            continue;
+        }
         let fields: HashMap<String, &RawValue> = serde_json::from_str(at.get()).ok()?;
         at = fields.get(name).copied()?;
     }
@@ -100,5 +130,27 @@ mod tests {
         assert_eq!(text_at(&json, "/t"), None);
         assert_eq!(text_at(&json, "/a/c"), None);
         assert_eq!(text_at("no", "/a"), None);
+        assert_eq!(
+            text_at(r#"{"a":[{"b":1},2]}"#, "/a/0/b").as_deref(),
+            Some("1")
+        );
+    }
+
+    #[test]
+    fn texts_beside_the_value_are_found() {
+        let header = |value: &'static str| ("h".to_owned(), Some(Bytes::from(value)));
+        let record = Original {
+            key: Some("k".into()),
+            value: Some(r#"{"a":1}"#.into()),
+            headers: vec![header("1"), header("2"), ("null".into(), None)],
+        };
+        let text = |fields| text_of(&record, fields);
+        assert_eq!(
+            text("@key /a @header.h").as_deref(),
+            Some(r#"["k","1","2"]"#)
+        );
+        assert_eq!(text("/a").as_deref(), Some("1"));
+        assert_eq!(text("@header.null"), None);
+        assert_eq!(text("@key @header.none"), None);
     }
 }
