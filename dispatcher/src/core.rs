@@ -11,7 +11,8 @@
 
 use crate::inflight::{Inflight, WindowStatus};
 use crate::retry::{Retry, Terms};
-use crate::{Backoff, Done, Epoch, Flight, Landed, Millis, Subject};
+use crate::sites::Sites;
+use crate::{Backoff, Done, Epoch, Flight, Landed, Millis, Site, Subject};
 use rtf_proto::{JoinKey, Offset, PartitionId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Limits {
     pub collect: Duration,
     /// Between two attempts.
     pub backoff: Backoff,
+    /// Which of several pipelines this is; `None`: the only one.
+    pub site: Option<Site>,
     /// When events are parked; `None` where there is nothing to park them in.
     pub park: Option<Park>,
 }
@@ -125,6 +128,8 @@ pub struct Tally {
     pub wakeups: u64,
     /// Events parked in a retry topic, each time they were.
     pub parked: u64,
+    /// Events joined here that somebody else had resolved meanwhile; counted as already resolved too.
+    pub wasted: u64,
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +152,7 @@ impl std::ops::Add for Tally {
             retries: self.retries + other.retries,
             wakeups: self.wakeups + other.wakeups,
             parked: self.parked + other.parked,
+            wasted: self.wasted + other.wasted,
         }
     }
 }
@@ -157,6 +163,7 @@ pub struct Core {
     limits: Limits,
     inflight: Inflight,
     retry: Retry<Flight>,
+    sites: Sites,
     batches: Batches,
     flying_events: usize,
     flying_bytes: usize,
@@ -184,6 +191,7 @@ impl Core {
         Self {
             inflight: Inflight::new(limits.window_events),
             retry: Retry::new(limits.backoff, limits.wait_max),
+            sites: Sites::new(limits.site),
             batches: Batches::default(),
             flying_events: 0,
             flying_bytes: 0,
@@ -199,7 +207,7 @@ impl Core {
         match event {
             Event::Assigned(partitions) => self.assigned(&partitions),
             Event::Rewound(partition) => self.assigned(&[partition]),
-            Event::Read(flights) => out.extend(self.read(flights)),
+            Event::Read(flights) => out.extend(self.read(flights, now)),
             Event::Answered(answers) => out.extend(self.answered(answers, now)),
             Event::Ended(Kind::Fresh) => self.batches.fresh -= 1,
             Event::Ended(Kind::Retried) => self.batches.retried -= 1,
@@ -291,19 +299,38 @@ impl Core {
         }
     }
 
-    fn read(&mut self, mut flights: Vec<Flight>) -> Option<Batch> {
+    fn read(&mut self, flights: Vec<Flight>, now: Millis) -> Option<Batch> {
         let asked = self.retry.mark();
-        flights.retain_mut(|flight| {
+        let mut fresh = Vec::with_capacity(flights.len());
+        for mut flight in flights {
+            if !self.inflight.begin(flight.place) {
+                continue;
+            }
             flight.asked = asked;
             // One that comes back from a retry topic may have no time left.
             flight.collected = self.limits.collect.is_zero() || flight.last_try;
-            self.inflight.begin(flight.place)
-        });
-        if flights.is_empty() {
+            match self.left_to_others(&flight) {
+                None => fresh.push(flight),
+                Some(claim) => {
+                    self.inflight.wait(flight.place);
+                    flight.was_left = true;
+                    let terms = terms(&flight);
+                    self.retry.hold(flight, terms, claim, now);
+                }
+            }
+        }
+        if fresh.is_empty() {
             return None;
         }
         self.batches.fresh += 1;
-        Some(self.take_off(Kind::Fresh, flights))
+        Some(self.take_off(Kind::Fresh, fresh))
+    }
+
+    fn left_to_others(&mut self, flight: &Flight) -> Option<Duration> {
+        match &flight.subject {
+            Subject::Event(event) => self.sites.leaves(&event.id),
+            Subject::Malformed(_) => None,
+        }
     }
 
     fn take_off(&mut self, kind: Kind, flights: Vec<Flight>) -> Batch {
@@ -318,11 +345,15 @@ impl Core {
             self.flying_bytes -= landed.bytes;
             self.inflight.done(landed.place);
             self.tally.count(landed.done);
+            if landed.was_left {
+                self.sites.found(landed.done == Done::AlreadyResolved);
+            }
         }
         let mut parking = Vec::new();
         for mut flight in answers.not_found {
             // Partners that were there while it collected are gone: it begins to collect anew when others come.
             flight.collected = self.limits.collect.is_zero();
+            self.came_to_nothing(&mut flight);
             if self.parks(&flight, now) {
                 parking.push(flight);
             } else if self.lands(&flight) {
@@ -332,6 +363,7 @@ impl Core {
         }
         for mut flight in answers.collecting {
             flight.collected = true;
+            self.came_to_nothing(&mut flight);
             if self.lands(&flight) {
                 let terms = terms(&flight);
                 self.retry.hold(flight, terms, self.limits.collect, now);
@@ -346,6 +378,13 @@ impl Core {
             kind: Kind::Parking,
             flights: parking,
         })
+    }
+
+    /// Nobody had resolved it; once that is known it is an event like any other.
+    fn came_to_nothing(&mut self, flight: &mut Flight) {
+        if std::mem::take(&mut flight.was_left) {
+            self.sites.found(false);
+        }
     }
 
     /// Whether an event that has no partner yet is parked instead of waiting here. One that was woken while it was looked for is tried again first.
@@ -392,7 +431,7 @@ impl Core {
         for flight in &mut flights {
             let resumed = self.inflight.resume(flight.place);
             assert!(resumed, "what waits belongs to a living epoch");
-            flight.last_try = self.retry.gives_up(flight.first_seen, now);
+            flight.last_try |= self.retry.gives_up(flight.first_seen, now);
             flight.collected |= flight.last_try;
             flight.asked = asked;
         }
@@ -400,7 +439,8 @@ impl Core {
             return None;
         }
         self.batches.retried += 1;
-        self.tally.retries += flights.len() as u64;
+        let retried = flights.iter().filter(|flight| !flight.was_left);
+        self.tally.retries += retried.count() as u64;
         Some(self.take_off(Kind::Retried, flights))
     }
 
@@ -449,6 +489,10 @@ impl Tally {
             Done::AlreadyResolved => &mut self.already_resolved,
             Done::TooOld => &mut self.too_old,
             Done::Parked => &mut self.parked,
+            Done::Wasted => {
+                self.wasted += 1;
+                &mut self.already_resolved
+            }
         };
         *counter += 1;
     }

@@ -26,6 +26,7 @@ const LIMITS: Limits = Limits {
         max: Duration::from_millis(1_000),
     },
     park: None,
+    site: None,
 };
 
 const PARK: Park = Park {

@@ -21,6 +21,8 @@ pub struct Flight {
     pub first_seen_ms: i64,
     /// Where it stands in the foreign topic, if it comes back from a retry topic.
     pub origin: Option<Source>,
+    /// Whether it was left to another site, and is looked at again since.
+    pub was_left: bool,
     /// Whether a retry topic may take it; not any more when it was too large for one.
     pub can_park: bool,
     /// Whether its time is up: the attempt under way is the last one.
@@ -55,6 +57,8 @@ pub enum Done {
     AlreadyResolved,
     /// Below the registry's floor.
     TooOld,
+    /// Somebody else was quicker while it was joined here: work done twice.
+    Wasted,
     /// It waits in a retry topic from now on.
     Parked,
 }
@@ -68,6 +72,8 @@ pub struct Landed {
     pub bytes: usize,
     /// How.
     pub done: Done,
+    /// Whether it had been left to another site.
+    pub was_left: bool,
 }
 
 impl Flight {
@@ -81,6 +87,7 @@ impl Flight {
             first_seen,
             first_seen_ms,
             origin: None,
+            was_left: false,
             can_park: true,
             last_try: false,
             collected: true,
@@ -101,6 +108,7 @@ impl Flight {
         Landed {
             place: self.place,
             bytes: self.bytes,
+            was_left: self.was_left,
             done,
         }
     }

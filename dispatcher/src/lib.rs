@@ -43,6 +43,7 @@ mod reader;
 mod recent;
 mod registration;
 mod retry;
+mod sites;
 mod status;
 mod step;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use options::Options;
 pub use parker::Parking;
 pub use recent::Mark;
 pub use retry::{Retry, Terms};
+pub use sites::Site;
 pub use status::{DispatcherHandle, DispatcherStatus, ParkedStatus, PartitionStatus};
 pub use tiers::Tier;
 

@@ -21,6 +21,7 @@ pub(crate) struct Meters {
     in_flight: Gauge,
     paused: Gauge,
     parked: Counter,
+    wasted: Counter,
     fleet: Arc<Fleet>,
     /// Topics and partitions whose lag is told.
     lags: BTreeSet<(String, PartitionId)>,
@@ -45,6 +46,7 @@ impl Meters {
             in_flight: gauge!("rtf_dispatcher_in_flight"),
             paused: gauge!("rtf_dispatcher_paused"),
             parked: counter!("rtf_dispatcher_parked_total"),
+            wasted: counter!("rtf_dispatcher_wasted_total"),
             fleet,
             lags: BTreeSet::new(),
         }
@@ -62,6 +64,7 @@ impl Meters {
         self.retries.absolute(tally.retries);
         self.wakeups.absolute(tally.wakeups);
         self.parked.absolute(tally.parked);
+        self.wasted.absolute(tally.wasted);
         for tier in status.parked {
             gauge!("rtf_dispatcher_parked", "topic" => tier.topic).set(tier.records as f64);
         }

@@ -1,7 +1,7 @@
 //! What a dispatcher is told. Plain values; where they come from is the binary's concern.
 
 use crate::parker::Parking;
-use crate::{Backoff, Limits, Park, Tier};
+use crate::{Backoff, Limits, Park, Site, Tier};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::{GroupOptions, Isolation};
 use rtf_proto::MAX_ID_BYTES;
@@ -59,6 +59,8 @@ pub struct Options {
     pub linger: Duration,
     /// Between two commits.
     pub commit_every: Duration,
+    /// Which of several pipelines over the same topic and log this is; `None`: the only one.
+    pub site: Option<Site>,
     /// How events are parked that wait for long; `None`: all wait in memory.
     pub parking: Option<Parking>,
     /// When partitions go, what is in flight has so long to be answered.
@@ -90,6 +92,7 @@ impl Options {
             in_flight: 16,
             linger: Duration::from_millis(2),
             commit_every: Duration::from_secs(1),
+            site: None,
             parking: None,
             drain: Duration::from_secs(2),
         }
@@ -112,6 +115,7 @@ impl Options {
                 first: self.retry_initial,
                 max: self.retry_max,
             },
+            site: self.site,
             park: self.parking.as_ref().map(|parking| Park {
                 after: parking.after,
                 events: self.max_events,
@@ -143,6 +147,8 @@ impl Options {
             topic: tier.topic.clone(),
             group: tier.group.clone(),
             isolation: Isolation::ReadUncommitted,
+            // What is parked here is this site's own.
+            site: None,
             parking: self.parking.as_ref().map(at_once),
             ..self.clone()
         }

@@ -66,7 +66,7 @@ pub(crate) fn after_join(flight: &mut Flight, verdict: JoinVerdict) -> Next {
     };
     match verdict {
         JoinVerdict::Joined(_) => Next::Done(Done::Joined),
-        JoinVerdict::AlreadyResolved(_) => Next::Done(Done::AlreadyResolved),
+        JoinVerdict::AlreadyResolved(_) => Next::Done(Done::Wasted),
         JoinVerdict::TooOld => Next::Done(Done::TooOld),
         JoinVerdict::NotReady => Next::Again,
         JoinVerdict::Collecting => Next::Collect,
@@ -82,7 +82,7 @@ pub(crate) fn after_join(flight: &mut Flight, verdict: JoinVerdict) -> Next {
 pub(crate) fn after_register(registration: &Registration, verdict: Verdict) -> Next {
     match verdict {
         Verdict::Registered(_) => Next::Done(registration.outcome.into()),
-        Verdict::AlreadyResolved(_) => Next::Done(Done::AlreadyResolved),
+        Verdict::AlreadyResolved(_) => Next::Done(Done::Wasted),
         Verdict::TooOld => Next::Done(Done::TooOld),
         // A log that does not take even that much is set up wrongly: nothing to do but to insist.
         Verdict::TooLarge if is_smallest(registration) => Next::Again,

@@ -369,7 +369,7 @@ impl Waker {
         let mut tally = self.engine.shared().woken.lock();
         for landed in answers.done {
             // Somebody else was quicker, or an earlier wake-up: nothing that would have to be counted.
-            if landed.done != Done::AlreadyResolved {
+            if !matches!(landed.done, Done::AlreadyResolved | Done::Wasted) {
                 tally.count(landed.done);
                 tally.wakeups += 1;
             }

@@ -14,9 +14,10 @@ pub fn dead_letter_topic(name: &str) -> String {
 pub fn retry_topic(name: &str, delay: &str) -> String {
     format!("{name}.retry.{delay}")
 }
-/// The group that reads a retry topic for the dispatchers of `group`.
-pub fn retry_group(group: &str, delay: &str) -> String {
-    format!("{group}.retry.{delay}")
+/// The group that reads a retry topic. Several pipelines share it, whatever groups read the foreign topic for them: else each would park again what the
+/// other has parked.
+pub fn retry_group(name: &str, delay: &str) -> String {
+    format!("{}.retry.{delay}", dispatcher_group(name))
 }
 /// The group whose positions in the join log say how far dead letters are carried.
 pub fn dead_letter_group(name: &str) -> String {

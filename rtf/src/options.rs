@@ -136,6 +136,11 @@ pub fn dispatcher(config: &Config) -> rtf_dispatcher::Options {
         collect: config.join.r#match.collect.0,
         retry_initial: wait.retry_initial.0,
         retry_max: wait.retry_max.0,
+        site: dispatcher.sites().map(|(number, of)| rtf_dispatcher::Site {
+            number,
+            of,
+            claim: dispatcher.claim.0,
+        }),
         parking: Some(parking(config)),
         max_events: wait.max_events,
         max_bytes: usize::try_from(wait.max_bytes.0).unwrap_or(usize::MAX),
@@ -149,7 +154,7 @@ pub fn dispatcher(config: &Config) -> rtf_dispatcher::Options {
 fn parking(config: &Config) -> rtf_dispatcher::Parking {
     let tier = |delay: &rtf_config::Span| rtf_dispatcher::Tier {
         topic: naming::retry_topic(&config.join.name, &delay.to_string()),
-        group: naming::retry_group(&group(config), &delay.to_string()),
+        group: naming::retry_group(&config.join.name, &delay.to_string()),
         delay: delay.0,
     };
     rtf_dispatcher::Parking {

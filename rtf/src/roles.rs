@@ -575,7 +575,7 @@ impl Figures for DispatcherFigures {
             .map(|tier| (tier.topic, tier.records.into()))
             .collect();
         json!({
-            "joined": tally.joined, "malformed": tally.malformed, "duplicates": tally.already_resolved, "too_old": tally.too_old,
+            "joined": tally.joined, "malformed": tally.malformed, "duplicates": tally.already_resolved, "wasted": tally.wasted, "too_old": tally.too_old,
             "unjoinable": { "total": tally.unjoinable }, "parked": parked, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
             "oldest_waiting_seconds": status.oldest_waiting.map_or(0.0, |age| age.as_secs_f64()),
             "in_flight": status.in_flight, "paused": status.paused, "lag": { self.topic.clone(): lag },

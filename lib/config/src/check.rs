@@ -342,6 +342,13 @@ impl Config {
             "dispatcher.session_timeout",
             self.dispatcher.session_timeout.0,
         );
+        checker.duration("dispatcher.claim", self.dispatcher.claim.0);
+        if !self.dispatcher.site.is_empty() && self.dispatcher.sites().is_none() {
+            checker.error(
+                "dispatcher.site",
+                "is not like \"1/2\": the number of this pipeline, from 1, and how many there are",
+            );
+        }
         if wait.retry_max < wait.retry_initial {
             checker.error(
                 "join.wait.retry_max",

@@ -184,6 +184,8 @@ pub struct Dispatcher {
     pub instance_id: String,
     pub session_timeout: Span,
     pub isolation: Isolation,
+    pub site: String,
+    pub claim: Span,
     pub batch: usize,
     pub in_flight: usize,
     pub listen: SocketAddr,
@@ -250,6 +252,13 @@ pub struct Column {
     pub details: Vec<String>,
 }
 
+/// `number/of`, from 1, as a number from 0 and how many there are; `None` when it is not that.
+pub(crate) fn site(text: &str) -> Option<(u32, u32)> {
+    let (number, of) = text.split_once('/')?;
+    let (number, of): (u32, u32) = (number.trim().parse().ok()?, of.trim().parse().ok()?);
+    (1..=of).contains(&number).then(|| (number - 1, of))
+}
+
 /// The most partitions a topic of ours may have.
 pub(crate) const MOST_PARTITIONS: u32 = 4096;
 
@@ -313,6 +322,11 @@ impl Joiner {
     }
 }
 impl Dispatcher {
+    /// `site` as a number from 0, and how many there are. `check` refuses what is not written like that.
+    pub fn sites(&self) -> Option<(u32, u32)> {
+        site(&self.site)
+    }
+
     /// Where health and metrics are served.
     pub fn http(&self) -> SocketAddr {
         self.http_at.unwrap_or_else(|| beside(self.listen))
