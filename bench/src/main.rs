@@ -6,6 +6,7 @@ mod latency;
 mod pass_through;
 mod process;
 mod stage;
+mod waiting;
 
 use crate::latency::{Latency, Who};
 use anyhow::Result;
@@ -27,6 +28,8 @@ enum Command {
     Run(RunArgs),
     /// The pass-through limit alone, as a process of its own: both topics, through a Kafka topic, into Redis, with no join
     PassThrough(pass_through::Args),
+    /// What it costs to wait: events parked in Kafka, and woken there
+    Waiting(waiting::Args),
     /// What remembering ids costs, in a hot bucket and in sealed ones
     Ids(ids::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         Command::Run(args) => run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
+        Command::Waiting(args) => waiting::run(&args),
     }
 }
 

@@ -1,0 +1,134 @@
+//! What it costs to wait: events nobody comes for, parked in Kafka, and how long those take to be woken for whom somebody comes after all.
+
+use crate::process::{cpu_seconds, peak_mib};
+use anyhow::{Context, Result, bail};
+use rtf_kafka::Sender;
+use rtf_synth::{CLICKS, Clicks, ClicksParams, Event, Share, Side};
+use rtf_testing::{Instance, Pipeline, PipelineOptions, Role, Servers, http};
+use std::time::{Duration, Instant};
+
+const DISPATCHER: Instance = Instance(Role::Dispatcher, 0);
+const ROLES: [Instance; 3] = [
+    Instance(Role::Registry, 0),
+    Instance(Role::Joiner, 0),
+    DISPATCHER,
+];
+const INPUT_PARTITIONS: u32 = 4;
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const FLUSH_WITHIN: Duration = Duration::from_secs(120);
+const PARKED_WITHIN: Duration = Duration::from_secs(1800);
+const WOKEN_WITHIN: Duration = Duration::from_secs(300);
+/// This share of the events must be parked.
+const PARKED: f64 = 0.99;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Events that wait
+    #[arg(long, default_value_t = 5_000_000)]
+    events: u64,
+    /// Of which so many may wait in memory
+    #[arg(long, default_value_t = 50_000)]
+    memory: u64,
+    /// And for so many somebody comes
+    #[arg(long, default_value_t = 10_000)]
+    woken: u64,
+}
+
+/// Runs it and prints the figures.
+pub fn run(args: &Args) -> Result<()> {
+    let servers = Servers::start()?;
+    servers.create_topics(&CLICKS, INPUT_PARTITIONS)?;
+    let more_wait = format!("max_events = {}\n", args.memory);
+    let mut pipeline = servers.pipeline(&PipelineOptions {
+        wait_max: "24h",
+        more_wait: more_wait.leak(),
+        is_cluster: true,
+        partitions: 16,
+        ..PipelineOptions::new(CLICKS)
+    })?;
+    pipeline.start_all(&ROLES, READY_WITHIN)?;
+    let sender = Sender::open(servers.checker(CLICKS).settings())?;
+    let clicks = Clicks::new(ClicksParams {
+        count: args.events,
+        orphans: Share::NONE,
+        late: Share::NONE,
+        duplicates: Share::NONE,
+        malformed: Share::NONE,
+        ..ClicksParams::default()
+    });
+    eprintln!("sending {} clicks without their queries", args.events);
+    let begun = Instant::now();
+    for event in clicks.events().filter(|event| event.side == Side::Foreign) {
+        send(&sender, &event)?;
+    }
+    sender.flush(FLUSH_WITHIN)?;
+    let sent = begun.elapsed();
+    wait(PARKED_WITHIN, || {
+        let keys = metric(&pipeline, "rtf_dispatcher_parked_keys")?;
+        Ok(keys >= PARKED * args.events as f64)
+    })?;
+    let parked = begun.elapsed();
+    let pid = pipeline.process(DISPATCHER)?.pid();
+    println!(
+        "{} events parked and indexed {:.1} s after the first was sent (sending took {:.1} s): {:.0} a second",
+        args.events,
+        parked.as_secs_f64(),
+        sent.as_secs_f64(),
+        args.events as f64 / parked.as_secs_f64()
+    );
+    println!(
+        "dispatcher: {} MiB at the most, {:.1} CPU s a million",
+        peak_mib(pid)?,
+        cpu_seconds(pid)? * 1e6 / args.events as f64
+    );
+
+    let stride = (args.events / args.woken.max(1)).max(1) as usize;
+    let queries = clicks.events().filter(|event| event.side == Side::Primary);
+    let begun = Instant::now();
+    let mut count = 0;
+    for event in queries.step_by(stride) {
+        send(&sender, &event)?;
+        count += 1;
+    }
+    sender.flush(FLUSH_WITHIN)?;
+    let joined = "rtf_dispatcher_events_total{outcome=\"joined\"}";
+    wait(WOKEN_WITHIN, || {
+        Ok(metric(&pipeline, joined)? >= f64::from(count))
+    })?;
+    println!(
+        "{count} of them, all over the topics, were joined within {:.1} s of their queries",
+        begun.elapsed().as_secs_f64()
+    );
+    println!("dispatcher: {} MiB at the most", peak_mib(pid)?);
+    Ok(())
+}
+
+fn send(sender: &Sender, event: &Event) -> Result<()> {
+    let topic = match event.side {
+        Side::Foreign => CLICKS.foreign.topic,
+        Side::Primary => CLICKS.primary.topic,
+    };
+    Ok(sender.send(topic, None, event.key.as_deref(), Some(&event.value))?)
+}
+
+/// The sum over all labels.
+fn metric(pipeline: &Pipeline, name: &str) -> Result<f64> {
+    let metrics = http::get(&format!("{}/metrics", pipeline.health(DISPATCHER)))?.into_body();
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    let values = lines.map(|line| {
+        let value = line.rsplit(' ').next().context("no value")?;
+        Ok(value.parse::<f64>()?)
+    });
+    values.sum()
+}
+
+fn wait(within: Duration, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begun = Instant::now();
+    while !reached()? {
+        if begun.elapsed() > within {
+            bail!("not within {within:?}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
