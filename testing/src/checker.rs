@@ -28,6 +28,7 @@ pub struct Checker {
     settings: Settings,
     redis: String,
     join: Join,
+    emits: bool,
 }
 
 /// What is there, after all of it was found right.
@@ -52,7 +53,15 @@ impl Checker {
             settings: kafka_settings(bootstrap),
             redis: redis.into(),
             join,
+            emits: false,
         }
+    }
+
+    /// Events that were given up have rows in Redis too: a left join.
+    #[must_use]
+    pub fn emitting(self) -> Self {
+        let emits = true;
+        Self { emits, ..self }
     }
 
     /// Checks that what is there is what must be there: each event once in the log with the right outcome and the
@@ -63,7 +72,10 @@ impl Checker {
     pub fn check<F: Into<Fate>>(&self, expected: impl IntoIterator<Item = F>) -> Result<Checked> {
         let mut problems = Problems::default();
         let sent = Sent::read(&self.settings, &self.join)?;
-        let winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
+        let mut winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
+        if self.emits {
+            winners.emit_unjoinable();
+        }
         compare(
             expected.into_iter().map(Into::into),
             &winners,

@@ -30,6 +30,8 @@ pub(super) struct Winners {
     pub(super) fates: Vec<Fate>,
     /// The joined ones, by partition and offset: what Redis must hold.
     pub(super) joined: BTreeMap<(u32, u64), JoinedRow>,
+    /// Those that were given up.
+    unjoinable: BTreeMap<(u32, u64), JoinedRow>,
     /// How many of each.
     pub(super) counts: Checked,
 }
@@ -77,6 +79,7 @@ impl Winners {
             partitions: reader.info().partitions,
             fates: Vec::new(),
             joined: BTreeMap::new(),
+            unjoinable: BTreeMap::new(),
             counts: Checked::default(),
         };
         let judge = Judge { join, sent };
@@ -152,11 +155,19 @@ impl Winners {
             }),
             Ok((fate, row)) => {
                 self.count(&fate);
+                let rows = match fate {
+                    Fate::Joined { .. } => &mut self.joined,
+                    _ => &mut self.unjoinable,
+                };
+                rows.extend(row.map(|open| (place, JoinedRow { open, logged_ms })));
                 self.fates.push(fate);
-                let row = row.map(|open| (place, JoinedRow { open, logged_ms }));
-                self.joined.extend(row);
             }
         }
+    }
+
+    /// Redis must hold those too that were given up.
+    pub(super) fn emit_unjoinable(&mut self) {
+        self.joined.append(&mut self.unjoinable);
     }
 
     fn count(&mut self, fate: &Fate) {
@@ -188,7 +199,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// How the event ended, with its row if it was joined; or what is wrong.
+    /// How the event ended, with its row if it has one; or what is wrong.
     fn fate(&self, event: &Event<'_>) -> Result<(Fate, Option<Bytes>), String> {
         let (topic, partition, offset) = event.source;
         if topic != self.sent.foreign_id {
@@ -207,7 +218,7 @@ impl Judge<'_> {
                 if original.value != *value {
                     return Err("does not keep its original".into());
                 }
-                Ok((self.unjoinable(event, &row, sent)?, None))
+                Ok((self.unjoinable(event, &row, sent)?, Some(row)))
             }
             Body::Malformed { words, original } => {
                 self.malformed(event, &words)?;
