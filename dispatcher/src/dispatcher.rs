@@ -26,7 +26,7 @@ pub struct Dispatcher {
     settings: Settings,
     registry: Arc<dyn Registry>,
     joiner: Arc<dyn Joiner>,
-    component: Component,
+    health: Arc<Health>,
     intake: Intake,
     shared: Arc<Shared>,
 }
@@ -50,13 +50,15 @@ impl Dispatcher {
             settings,
             registry,
             joiner,
-            component,
+            health: Arc::new(Health::new(component)),
         })
     }
 
     /// To ask it while it runs.
     pub fn handle(&self) -> DispatcherHandle {
-        DispatcherHandle::new(Arc::clone(&self.shared))
+        let (topic, group) = (self.options.topic.clone(), self.options.group.clone());
+        let (shared, health) = (Arc::clone(&self.shared), Arc::clone(&self.health));
+        DispatcherHandle::new(shared, health, topic, group)
     }
 
     /// Runs until `shutdown`: then reads no more, waits for what is in flight within a bound, commits, leaves the group.
@@ -67,13 +69,14 @@ impl Dispatcher {
         let halt = shutdown.child_token();
         let stop = CancellationToken::new();
         let _ends = (halt.clone().drop_guard(), stop.clone().drop_guard());
-        let health = Arc::new(Health::new(self.component));
+        let health = self.health;
         let carrier = Carrier {
             registry: self.registry,
             joiner: Arc::clone(&self.joiner),
             health: Arc::clone(&health),
             clock: self.shared.clock,
         };
+        let shared = Arc::clone(&self.shared);
         let engine = Engine::new(self.shared, carrier, stop, halt.clone());
         watch_lag(&engine, &self.settings, &self.options.topic, &halt)?;
         let reader = Reader::new(
@@ -84,11 +87,13 @@ impl Dispatcher {
             self.settings,
             halt,
         )?;
+        shared.orders.open();
         let read = tokio::select! {
             read = on_a_thread(reader)? => read,
             never = tick(&engine) => match never {},
             never = wakeups::listen(&engine, &*self.joiner, &health) => match never {},
         };
+        shared.orders.close();
         if engine.is_broken() {
             return Err(DispatcherError::Panicked("a batch in flight"));
         }

@@ -2,6 +2,7 @@
 
 use crate::carry::Carrier;
 use crate::clock::Clock;
+use crate::orders::Orders;
 use crate::{Batch, Core, Event, Flight, Limits, Millis};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rtf_proto::{Offset, PartitionId, SourceId};
@@ -22,6 +23,12 @@ pub(crate) struct Shared {
     pub outside: Mutex<Outside>,
     /// Whether reading pauses because too much is held.
     pub paused: AtomicBool,
+    /// Whether an operator wants no more to be read.
+    pub held: AtomicBool,
+    /// Whether the reading thread reads no more, and has handed in what it read.
+    pub still: AtomicBool,
+    /// An operator's orders to the reading thread.
+    pub orders: Orders,
     /// Batches in flight: the machine's own number, to be read without its lock.
     batches: AtomicUsize,
 }
@@ -41,6 +48,9 @@ impl Shared {
             clock: Clock::start(),
             outside: Mutex::default(),
             paused: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            still: AtomicBool::new(false),
+            orders: Orders::new(),
             batches: AtomicUsize::new(0),
         }
     }

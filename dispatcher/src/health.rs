@@ -15,6 +15,8 @@ pub(crate) enum Part {
     Joiner,
     /// The joiner's wake-ups.
     Wakeups,
+    /// Whoever may pause it.
+    Operator,
 }
 
 /// The troubles there are. The component reports and logs each change.

@@ -33,6 +33,7 @@ mod lag;
 mod lanes;
 mod meters;
 mod options;
+mod orders;
 mod pauses;
 mod reader;
 mod recent;
@@ -44,16 +45,17 @@ mod step;
 mod testing;
 mod wakeups;
 
-pub use crate::core::{Answers, Batch, Core, Event, Kind, Limits, Tally};
+pub use crate::core::{Answers, Batch, Core, Event, Kind, Limits, Tally, Which};
 pub use backoff::Backoff;
 pub use dispatcher::Dispatcher;
 pub use error::DispatcherError;
 pub use flight::{Done, Flight, Landed, Subject};
 pub use inflight::{Epoch, Inflight, Place, WindowStatus};
 pub use options::Options;
+pub use orders::{Left, OperatorError, Rewound};
 pub use recent::Mark;
 pub use retry::{Retry, Terms};
-pub use status::{DispatcherHandle, DispatcherStatus, PartitionStatus};
+pub use status::{AGES, DispatcherHandle, DispatcherStatus, PartitionStatus};
 
 /// Milliseconds since the dispatcher started; does not jump.
 pub type Millis = u64;

@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod config_command;
 mod demo;
+mod dispatcher;
 mod exit;
 mod foreign_id;
 mod kafka_flags;
@@ -11,6 +12,7 @@ mod lookup;
 mod options;
 mod progress;
 mod registry;
+mod replay;
 mod roles;
 mod status;
 mod synth;
@@ -62,9 +64,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => roles::run(&load(&args)?, &Role::ALL).await.map(done),
         Command::Registry(args) => registry::run(&load(&args.config)?, args.command).await,
         Command::Joiner(args) => roles::run(&load(&args)?, &[Role::Joiner]).await.map(done),
-        Command::Dispatcher(args) => roles::run(&load(&args)?, &[Role::Dispatcher])
-            .await
-            .map(done),
+        Command::Dispatcher(args) => dispatcher::run(&load(&args.config)?, args.command).await,
         Command::Publisher(args) => roles::run(&load(&args)?, &[Role::Publisher])
             .await
             .map(done),
@@ -79,6 +79,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
             let config = load(&args.config)?;
             verify::run(&config, &options::kafka(&config), args.json).await
         }
+        Command::Replay(args) => replay::run(&load(&args.config)?, args.replay).await,
         Command::Lookup(args) => {
             lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await
         }

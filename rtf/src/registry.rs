@@ -1,16 +1,16 @@
 //! `rtf registry`: runs the role, or looks after running ones.
 
-mod actions;
-mod answers;
+pub(crate) mod actions;
+pub(crate) mod answers;
 mod args;
 mod digest;
-mod human;
+pub(crate) mod human;
 mod lookup;
 mod parts;
 mod rebuild;
-mod replica;
+pub(crate) mod replica;
 mod status;
-mod table;
+pub(crate) mod table;
 
 pub use args::{RegistryArgs, RegistryCommand};
 

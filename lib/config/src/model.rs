@@ -212,6 +212,7 @@ pub struct Redis {
 pub struct Cluster {
     pub registries: Vec<String>,
     pub joiners: Vec<String>,
+    pub dispatchers: Vec<String>,
 }
 
 /// `[admin]`
@@ -250,7 +251,7 @@ pub struct Column {
 pub(crate) const MOST_PARTITIONS: u32 = 4096;
 
 /// Numbers written like `0,4-7`; `None` when they are not.
-pub(crate) fn ranges(text: &str) -> Option<BTreeSet<u32>> {
+pub fn ranges(text: &str) -> Option<BTreeSet<u32>> {
     let mut numbers = BTreeSet::new();
     for part in text
         .split(',')
@@ -276,6 +277,11 @@ impl Config {
     /// Where the joiners are: as listed, else the one of this file.
     pub fn joiners(&self) -> Vec<String> {
         listed_or(&self.cluster.joiners, self.joiner.listen)
+    }
+
+    /// Where the dispatchers are: as listed, else the one of this file.
+    pub fn dispatchers(&self) -> Vec<String> {
+        listed_or(&self.cluster.dispatchers, self.dispatcher.listen)
     }
 }
 
