@@ -194,7 +194,8 @@ impl Winners {
     pub(super) fn emit_unjoinable(&mut self) {
         self.joined.append(&mut self.unjoinable);
         // What has a row is no dead letter.
-        self.given_up.retain(|_, ended| ended.outcome != "unjoinable");
+        self.given_up
+            .retain(|_, ended| ended.outcome != "unjoinable");
     }
 
     fn count(&mut self, fate: &Fate) {
