@@ -91,6 +91,8 @@ pub struct PipelineOptions {
     pub is_cluster: bool,
     /// Registries for which the configuration has an address.
     pub registries: u16,
+    /// Dispatchers that the configuration lists for operators; none: only the first one is known.
+    pub dispatchers: u16,
     /// Further lines of TOML, tables of their own.
     pub more: String,
 }
@@ -106,6 +108,7 @@ impl PipelineOptions {
             session_timeout: "2s",
             is_cluster: false,
             registries: REPLICAS,
+            dispatchers: 0,
             more: String::new(),
         }
     }
@@ -185,6 +188,7 @@ impl Pipeline {
             };
             let replicas = match role {
                 Role::Registry => options.registries,
+                Role::Dispatcher => options.dispatchers.max(REPLICAS),
                 _ => REPLICAS,
             };
             let ports = (0..replicas).map(|_| port()).collect::<Result<_>>()?;
@@ -408,10 +412,11 @@ impl Pipeline {
         if options.is_cluster {
             let registries = json!(self.urls(Role::Registry));
             let joiners = json!(self.urls(Role::Joiner));
-            table(
-                "cluster",
-                &[("registries", registries), ("joiners", joiners)],
-            );
+            let mut lists = vec![("registries", registries), ("joiners", joiners)];
+            if options.dispatchers > 0 {
+                lists.push(("dispatchers", json!(self.urls(Role::Dispatcher))));
+            }
+            table("cluster", &lists);
         }
         toml + &options.more
     }
