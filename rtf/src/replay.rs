@@ -12,7 +12,7 @@ mod watch;
 pub use args::{ReplayArgs, ReplayCommand};
 
 use crate::{exit, options};
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use plan::{Extent, Plan, Target};
 use report::Report;
 use rtf_config::Config;
@@ -124,11 +124,6 @@ impl Scene {
         };
         let extents = partitions.iter().map(extent);
         let extents: Vec<Extent> = extents.collect::<anyhow::Result<_>>()?;
-        ensure!(
-            marks.values().any(|mark| *mark > 0),
-            "group `{}` has not committed anything of topic `{topic}`: there is nothing to read again",
-            self.group
-        );
         plan::plan(target, &extents, chosen).map_err(|refused| exit::usage(refused.to_string()))
     }
 }
