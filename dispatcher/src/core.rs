@@ -13,7 +13,7 @@ use crate::inflight::{Inflight, WindowStatus};
 use crate::retry::{Retry, Terms};
 use crate::sites::Sites;
 use crate::{Backoff, Done, Epoch, Flight, Landed, Millis, Site, Subject};
-use rtf_proto::{JoinKey, Offset, PartitionId};
+use rtf_proto::{EventId, JoinKey, Offset, PartitionId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub struct Park {
 pub enum Event {
     /// These partitions are ours from now on.
     Assigned(Vec<PartitionId>),
-    /// A partition begins again further up: it was truncated, or its topic was made anew.
+    /// A partition begins again further up: an operator wants it, it was truncated, or its topic was made anew.
     Rewound(PartitionId),
     /// These records were read; there was [`room`](Core::room).
     Read(Vec<Flight>),
@@ -107,6 +107,17 @@ pub struct Batch {
     pub kind: Kind,
     /// At least one.
     pub flights: Vec<Flight>,
+}
+
+/// Some of what waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// All.
+    All,
+    /// What waits for this key.
+    Key(JoinKey),
+    /// This event.
+    Id(EventId),
 }
 
 /// Counts since the beginning.
@@ -168,6 +179,7 @@ pub struct Core {
     flying_events: usize,
     flying_bytes: usize,
     tally: Tally,
+    resting: bool,
 }
 
 impl Core {
@@ -196,6 +208,7 @@ impl Core {
             flying_events: 0,
             flying_bytes: 0,
             tally: Tally::default(),
+            resting: false,
             limits,
         }
     }
@@ -219,6 +232,20 @@ impl Core {
         }
         self.retry_due(ticked, now, &mut out);
         out
+    }
+
+    /// Whether what waits is left alone, whatever is due; until told otherwise. What is in flight goes on.
+    pub fn rest(&mut self, resting: bool) {
+        self.resting = resting;
+    }
+
+    /// What waits of these is due now; it goes with the next event. Says how many that are.
+    pub fn retry_now(&mut self, which: &Which, now: Millis) -> usize {
+        self.retry.hurry(now, |flight, key| match which {
+            Which::All => true,
+            Which::Key(wanted) => key == wanted,
+            Which::Id(id) => flight.subject.id() == id,
+        })
     }
 
     /// Whether a fresh batch may be handed in.
@@ -262,6 +289,11 @@ impl Core {
     /// How many events wait for a partner, their bytes, and when the oldest was seen first.
     pub fn waiting(&self) -> (usize, usize, Option<Millis>) {
         (self.retry.len(), self.retry.bytes(), self.retry.oldest())
+    }
+
+    /// How many wait, by the time since they were first seen: below each of these bounds, which ascend, and beyond the last.
+    pub fn waiting_by_age(&self, now: Millis, bounds: &[Millis]) -> Vec<usize> {
+        self.retry.by_age(now, bounds)
     }
 
     /// Records in flight, those of epochs that are over included.
@@ -412,7 +444,8 @@ impl Core {
     /// many small wake-ups the batches fill.
     fn retry_due(&mut self, ticked: bool, now: Millis, out: &mut Vec<Batch>) {
         let share = self.limits.batches / 2;
-        while self.batches.retried < share
+        while !self.resting
+            && self.batches.retried < share
             && self.working_batches() < self.limits.batches
             && (ticked || self.batches.retried == 0)
         {

@@ -186,6 +186,28 @@ impl World {
         self.on(Event::Gone(vec![partition]));
     }
 
+    /// An operator wants it read again.
+    fn rewind(&mut self, partition: PartitionId, back: Offset) {
+        let position = self.core.positions(&[partition]);
+        let Some((_, position)) = position.first().copied() else {
+            return;
+        };
+        let offset = position.saturating_sub(back);
+        self.on(Event::Rewound(partition));
+        self.reading.insert(partition, offset);
+        self.committed.insert(partition, offset);
+    }
+
+    fn rest(&mut self, resting: bool) {
+        self.core.rest(resting);
+        let before = self.core.waiting().0;
+        let hurried = self.core.retry_now(&Which::All, self.now);
+        // What collects is left alone.
+        assert!(hurried <= before && before <= hurried + self.collecting.len());
+        self.on(Event::Tick);
+        assert!(!resting || self.core.waiting().0 == before, "it rests");
+    }
+
     fn lose(&mut self, partition: PartitionId) {
         if self.reading.remove(&partition).is_some() {
             self.on(Event::Gone(vec![partition]));
@@ -317,6 +339,7 @@ impl World {
 
     /// After all faults have healed everything is resolved within a bound of rounds.
     fn heal(&mut self) {
+        self.core.rest(false);
         for _ in 0..2_000 {
             for partition in 0..PARTITIONS {
                 self.assign(partition);
@@ -346,6 +369,8 @@ enum Op {
     Assign(PartitionId),
     Revoke(PartitionId, usize),
     Lose(PartitionId),
+    Rewind(PartitionId, Offset),
+    Rest(bool),
     Read(PartitionId, usize),
     Answer {
         which: usize,
@@ -368,6 +393,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => partition.clone().prop_map(Op::Assign),
         1 => (partition.clone(), 0usize..4).prop_map(|(p, n)| Op::Revoke(p, n)),
         1 => partition.clone().prop_map(Op::Lose),
+        1 => (partition.clone(), 0..RECORDS).prop_map(|(p, back)| Op::Rewind(p, back)),
+        1 => any::<bool>().prop_map(Op::Rest),
         12 => (partition.clone(), 1usize..5).prop_map(|(p, n)| Op::Read(p, n)),
         14 => (any::<usize>(), 1usize..6, prop::bool::weighted(0.9)).prop_map(|(which, count, up)| Op::Answer { which, count, up }),
         1 => (0..KEYS, any::<bool>()).prop_map(|(key, told)| Op::Arrive { key, told }),
@@ -388,6 +415,8 @@ proptest! {
                 Op::Assign(partition) => world.assign(partition),
                 Op::Revoke(partition, answers) => world.revoke(partition, answers),
                 Op::Lose(partition) => world.lose(partition),
+                Op::Rewind(partition, back) => world.rewind(partition, back),
+                Op::Rest(resting) => world.rest(resting),
                 Op::Read(partition, count) => { world.read(partition, count); }
                 Op::Answer { which, count, up } => world.answer(which, count, up),
                 Op::Arrive { key, told } => world.arrive(key, told),
@@ -503,6 +532,24 @@ fn the_longest_wait_ends_collecting() {
     assert!(world.flying[0].flights[0].last_try);
     world.answer(0, 1, true);
     assert_eq!(world.core.tally().joined, 1);
+}
+
+#[test]
+fn an_operator_picks_what_is_tried_now() {
+    let mut world = World::new(0, None);
+    world.assign(0);
+    world.read(0, 4);
+    world.answer(0, 4, true);
+    assert!(world.flying.is_empty() && world.core.waiting().0 == 4);
+    let mut picks = |which| {
+        let picked = world.core.retry_now(&which, world.now);
+        world.on(Event::Tick);
+        (picked, world.flying.iter().map(|b| b.flights.len()).sum())
+    };
+    assert_eq!(picks(Which::Key("nobody".into())), (0, 0));
+    assert_eq!(picks(Which::Key("2".into())), (1, 1));
+    assert_eq!(picks(Which::Id("e3".into())), (1, 2));
+    assert_eq!(picks(Which::All), (2, 2), "both places are taken");
 }
 
 #[test]

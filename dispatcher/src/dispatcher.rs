@@ -35,7 +35,7 @@ pub struct Dispatcher {
     settings: Settings,
     registry: Arc<dyn Registry>,
     joiner: Arc<dyn Joiner>,
-    component: Component,
+    health: Arc<Health>,
     intake: Intake,
     clock: Clock,
     fleet: Arc<Fleet>,
@@ -69,13 +69,14 @@ impl Dispatcher {
             settings,
             registry,
             joiner,
-            component,
+            health: Arc::new(Health::new(component)),
         })
     }
 
     /// To ask it while it runs.
     pub fn handle(&self) -> DispatcherHandle {
-        DispatcherHandle::new(Arc::clone(&self.fleet))
+        let health = Arc::clone(&self.health);
+        DispatcherHandle::new(Arc::clone(&self.fleet), health, &self.options)
     }
 
     /// Runs until `shutdown`: then reads no more, waits for what is in flight within a bound, commits, leaves the group.
@@ -86,7 +87,7 @@ impl Dispatcher {
         let halt = shutdown.child_token();
         let stop = CancellationToken::new();
         let _ends = (halt.clone().drop_guard(), stop.clone().drop_guard());
-        let health = Arc::new(Health::new(self.component.clone()));
+        let health = Arc::clone(&self.health);
         let carrier = Arc::new(Carrier {
             registry: Arc::clone(&self.registry),
             joiner: Arc::clone(&self.joiner),
@@ -120,11 +121,13 @@ impl Dispatcher {
             wakers.push(keys);
         }
         let engines: Vec<_> = std::iter::once(foreign.clone()).chain(tiers).collect();
+        self.fleet.foreign.orders.open();
         let read = tokio::select! {
             read = all_read(reads, &halt) => read,
             never = tick(&engines) => match never {},
             never = wakeups::listen(&foreign, &*self.joiner, &health, &wakers, &listened) => match never {},
         };
+        self.fleet.foreign.orders.close();
         if engines.iter().any(|engine| engine.is_broken()) {
             return Err(DispatcherError::Panicked("a batch in flight"));
         }

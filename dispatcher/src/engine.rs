@@ -2,6 +2,7 @@
 
 use crate::carry::Carrier;
 use crate::clock::Clock;
+use crate::orders::Orders;
 use crate::{Answers, Batch, Core, Event, Flight, Kind, Limits, Millis, Tally};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rtf_proto::{Offset, PartitionId, SourceId};
@@ -26,6 +27,12 @@ pub(crate) struct Shared {
     pub woken: Mutex<Tally>,
     /// Whether reading pauses because too much is held.
     pub paused: AtomicBool,
+    /// Whether an operator wants no more to be read.
+    pub held: AtomicBool,
+    /// Whether the reading thread reads no more, and has handed in what it read.
+    pub still: AtomicBool,
+    /// An operator's orders to the reading thread.
+    pub orders: Orders,
     /// Batches in flight: the machine's own number, to be read without its lock.
     batches: AtomicUsize,
 }
@@ -49,6 +56,9 @@ impl Shared {
             outside: Mutex::default(),
             woken: Mutex::default(),
             paused: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            still: AtomicBool::new(false),
+            orders: Orders::new(),
             batches: AtomicUsize::new(0),
         }
     }

@@ -57,8 +57,7 @@ impl Member {
             topic = self.engine.shared().topic,
             "the topic goes on at an earlier offset: it was truncated or made anew; reading on from there"
         );
-        self.engine.on(Event::Rewound(partition));
-        self.begin(&[partition]);
+        self.rewind(partition);
         self.lanes.lock().see(partition, offset)
     }
 
@@ -70,6 +69,12 @@ impl Member {
     /// Partitions that were assigned since the last call.
     pub fn take_new(&self) -> Vec<PartitionId> {
         std::mem::take(&mut self.new.lock())
+    }
+
+    /// Begins a new epoch of a partition that is read again from further up.
+    pub fn rewind(&self, partition: PartitionId) {
+        self.engine.on(Event::Rewound(partition));
+        self.begin(&[partition]);
     }
 
     fn begin(&self, partitions: &[PartitionId]) {

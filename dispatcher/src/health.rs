@@ -17,6 +17,8 @@ pub(crate) enum Part {
     Wakeups,
     /// The retry topics.
     Retry,
+    /// Whoever may pause it.
+    Operator,
 }
 
 /// The troubles there are. The component reports and logs each change.

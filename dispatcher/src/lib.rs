@@ -36,6 +36,7 @@ mod lag;
 mod lanes;
 mod meters;
 mod options;
+mod orders;
 mod parked;
 mod parker;
 mod pauses;
@@ -52,18 +53,19 @@ mod tiers;
 mod wakeups;
 mod woken;
 
-pub use crate::core::{Answers, Batch, Core, Event, Kind, Limits, Park, Tally};
+pub use crate::core::{Answers, Batch, Core, Event, Kind, Limits, Park, Tally, Which};
 pub use backoff::Backoff;
 pub use dispatcher::Dispatcher;
 pub use error::DispatcherError;
 pub use flight::{Done, Flight, Landed, Subject};
 pub use inflight::{Epoch, Inflight, Place, WindowStatus};
 pub use options::Options;
+pub use orders::{Left, OperatorError, Rewound};
 pub use parker::Parking;
 pub use recent::Mark;
 pub use retry::{Retry, Terms};
 pub use sites::Site;
-pub use status::{DispatcherHandle, DispatcherStatus, ParkedStatus, PartitionStatus};
+pub use status::{AGES, DispatcherHandle, DispatcherStatus, ParkedStatus, PartitionStatus};
 pub use tiers::Tier;
 
 /// Milliseconds since the dispatcher started; does not jump.

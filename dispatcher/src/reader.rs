@@ -9,6 +9,7 @@ use crate::intake::Intake;
 use crate::key_index::KeyIndex;
 use crate::lanes::Seen;
 use crate::meters::Meters;
+use crate::orders::{OperatorError, Order, Rewound};
 use crate::pauses::Pauses;
 use crate::{DispatcherError, Event, Flight, Millis, Options, Place};
 use metrics::counter;
@@ -35,6 +36,8 @@ const ANNOUNCE_EVERY: Millis = 10_000;
 const RESTATE_EVERY: u32 = 6;
 /// The group's coordinator answers within this, or is asked another time.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
+/// A partition is to be found at another place within this.
+const SEEK_WITHIN: Duration = Duration::from_secs(5);
 /// Joining the group takes no longer, unless something is wrong.
 const JOIN_WITHIN: Millis = 15_000;
 /// Between two looks whether a retry topic is there by now.
@@ -389,6 +392,7 @@ impl Reader {
         }
         self.looked_at = self.now;
         self.adjust_pauses(reader);
+        self.obey(reader);
         let since_commit = self.now.saturating_sub(self.committed_at);
         if u128::from(since_commit) >= self.options.commit_every.as_millis() {
             self.committed_at = self.now;
@@ -419,14 +423,17 @@ impl Reader {
             let crowded: BTreeSet<PartitionId> = core.crowded().collect();
             (core.assignment(), crowded)
         };
-        let pause_all = self.lacks_room();
+        let shared = self.engine.shared();
+        let is_full = self.lacks_room();
+        let held = shared.held.load(Ordering::Relaxed);
+        let is_paused = is_full || !crowded.is_empty();
+        shared.paused.store(is_paused, Ordering::Relaxed);
+        let pause_all = is_full || held;
         let mut wanted = if pause_all {
             assigned.iter().copied().collect()
         } else {
             crowded
         };
-        let shared = self.engine.shared();
-        shared.paused.store(!wanted.is_empty(), Ordering::Relaxed);
         if let Some(waiting) = &mut self.tier {
             waiting
                 .gate
@@ -440,6 +447,98 @@ impl Reader {
             self.pauses.done(&wanted, &assigned);
             self.all_paused = pause_all;
         }
+        let still = held && self.all_paused && self.filling.flights.is_empty();
+        self.engine.shared().still.store(still, Ordering::Relaxed);
+    }
+
+    /// Does what operators ordered. Whoever ordered it may be gone by then.
+    fn obey(&mut self, reader: &GroupReader<Member>) {
+        while let Some(order) = self.engine.shared().orders.take() {
+            match order {
+                Order::Commit(told) => drop(told.send(self.commit_now(reader))),
+                Order::Rewind(positions, told) => drop(told.send(self.rewind(reader, &positions))),
+            }
+        }
+    }
+
+    fn commit_now(&mut self, reader: &GroupReader<Member>) -> Result<(), OperatorError> {
+        let positions = {
+            let core = self.engine.core();
+            core.positions(&core.assignment())
+        };
+        let done = reader.commit_sync(&positions);
+        done.map_err(|error| OperatorError::NotCommitted(error.to_string()))?;
+        self.note_committed(&positions);
+        Ok(())
+    }
+
+    fn rewind(
+        &mut self,
+        reader: &GroupReader<Member>,
+        positions: &[(PartitionId, Offset)],
+    ) -> Vec<Rewound> {
+        let assigned = self.engine.core().assignment();
+        let ours = positions.iter().filter(|(p, _)| assigned.contains(p));
+        let mut rewound = Vec::new();
+        for (partition, offset) in ours.copied() {
+            let before = self.resolved_below(reader, partition);
+            let done = before
+                .clone()
+                .and_then(|before| self.rewind_one(reader, partition, before, offset));
+            rewound.push(Rewound {
+                partition,
+                before: before.unwrap_or_default(),
+                offset,
+                error: done.err(),
+            });
+        }
+        rewound
+    }
+
+    /// Everything of the partition that is below is resolved: where it is, or where the group was when nothing was read since.
+    fn resolved_below(
+        &self,
+        reader: &GroupReader<Member>,
+        partition: PartitionId,
+    ) -> Result<Offset, String> {
+        let positions = self.engine.core().positions(&[partition]);
+        if let Some((_, position)) = positions.first() {
+            return Ok(*position);
+        }
+        let committed = reader.committed(&[partition], ASK_WITHIN);
+        let committed = committed.map_err(|error| error.to_string())?;
+        let position = committed.first().map(|(_, offset)| *offset);
+        position.ok_or_else(|| "nothing of it is resolved yet".into())
+    }
+
+    /// Only back: what is skipped would never be resolved. The position is committed at once, so that whoever has the partition next goes on from there;
+    /// where that fails, the next commit makes it good.
+    fn rewind_one(
+        &mut self,
+        reader: &GroupReader<Member>,
+        partition: PartitionId,
+        before: Offset,
+        offset: Offset,
+    ) -> Result<(), String> {
+        if offset > before {
+            return Err(format!(
+                "{offset} is beyond what is resolved: events from {before} on would be skipped"
+            ));
+        }
+        let sought = reader.seek(partition, offset, SEEK_WITHIN);
+        sought.map_err(|error| error.to_string())?;
+        reader.events().rewind(partition);
+        tracing::info!(partition, before, offset, "an operator has it read again");
+        self.committed.remove(&partition);
+        if told(reader.commit_sync(&[(partition, offset)])) {
+            self.note_committed(&[(partition, offset)]);
+        }
+        Ok(())
+    }
+
+    fn note_committed(&mut self, positions: &[(PartitionId, Offset)]) {
+        self.committed.extend(positions.iter().copied());
+        self.engine.shared().outside.lock().committed = self.committed.clone();
     }
 
     fn commit(&mut self, reader: &GroupReader<Member>) {
@@ -512,6 +611,7 @@ impl Reader {
         self.engine.on(Event::Gone(partitions));
         self.announced.clear();
         self.filling.flights.clear();
+        self.engine.shared().still.store(false, Ordering::Relaxed);
         if let Some(waiting) = &mut self.tier {
             waiting.gate = Gate::default();
         }

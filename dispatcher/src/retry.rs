@@ -152,6 +152,25 @@ impl<T> Retry<T> {
         woken
     }
 
+    /// Those that are picked are due now. Says how many that are, with those that were due already.
+    pub fn hurry(&mut self, now: Millis, picked: impl Fn(&T, &JoinKey) -> bool) -> usize {
+        let mut hurried = 0;
+        for (ticket, waiting) in &mut self.waiting {
+            // What is held for a while is not waiting for anybody.
+            let key = waiting.key.as_ref();
+            if !key.is_some_and(|key| picked(&waiting.item, key)) {
+                continue;
+            }
+            hurried += 1;
+            if waiting.due > now {
+                self.by_due.remove(&(waiting.due, *ticket));
+                self.by_due.insert((now, *ticket));
+                waiting.due = now;
+            }
+        }
+        hurried
+    }
+
     /// Moves out what is due, in the order in which it became so: at most `events`, and no more once `bytes` are reached.
     pub fn take(&mut self, now: Millis, events: usize, bytes: usize) -> Vec<T> {
         let mut taken = Vec::new();
@@ -201,6 +220,16 @@ impl<T> Retry<T> {
     /// When the oldest of them was seen first.
     pub fn oldest(&self) -> Option<Millis> {
         self.by_age.first().map(|(first_seen, _)| *first_seen)
+    }
+
+    /// How many there are by the time since they were first seen: below each of `bounds`, which ascend, and beyond the last.
+    pub fn by_age(&self, now: Millis, bounds: &[Millis]) -> Vec<usize> {
+        let mut counts = vec![0; bounds.len() + 1];
+        for (first_seen, _) in &self.by_age {
+            let age = now.saturating_sub(*first_seen);
+            counts[bounds.partition_point(|bound| *bound <= age)] += 1;
+        }
+        counts
     }
 
     /// When the next is due.
@@ -275,6 +304,7 @@ mod tests {
             bytes: usize,
         },
         Pass(u64),
+        Hurry(u8),
         Forget(u8),
     }
 
@@ -286,6 +316,7 @@ mod tests {
             2 => prop::collection::vec(0u8..6, 0..4).prop_map(Op::Wake),
             4 => (1usize..5, 1usize..100).prop_map(|(events, bytes)| Op::Take { events, bytes }),
             4 => (0u64..300).prop_map(Op::Pass),
+            1 => (0u8..6).prop_map(Op::Hurry),
             1 => (0u8..6).prop_map(Op::Forget),
         ]
     }
@@ -350,6 +381,14 @@ mod tests {
                         prop_assert_eq!(retry.take(now, events, bytes), expected);
                     }
                     Op::Pass(ms) => now += ms,
+                    Op::Hurry(k) => {
+                        let mut expected = 0;
+                        for naive in list.iter_mut().filter(|naive| naive.key == Some(k)) {
+                            naive.due = naive.due.min(now);
+                            expected += 1;
+                        }
+                        prop_assert_eq!(retry.hurry(now, |_, named| *named == key(k)), expected);
+                    }
                     Op::Forget(rest) => {
                         retry.forget(|item| item % 6 == u32::from(rest));
                         list.retain(|naive| naive.item % 6 != u32::from(rest));
@@ -359,6 +398,9 @@ mod tests {
                 prop_assert_eq!(retry.is_empty(), list.is_empty());
                 prop_assert_eq!(retry.bytes(), list.iter().map(|n| n.bytes).sum::<usize>());
                 prop_assert_eq!(retry.oldest(), list.iter().map(|n| n.first_seen).min());
+                let younger = |bound| list.iter().filter(|n| now - n.first_seen < bound).count();
+                let ages = [younger(300), younger(900) - younger(300), list.len() - younger(900)];
+                prop_assert_eq!(retry.by_age(now, &[300, 900]), ages);
                 prop_assert_eq!(retry.next_due(), list.iter().map(|n| n.due).min());
                 prop_assert_eq!(retry.by_key.len(), list.iter().filter_map(|n| n.key).collect::<BTreeSet<_>>().len());
             }

@@ -1,11 +1,29 @@
-//! What a dispatcher says of itself.
+//! What a dispatcher says of itself, and what an operator tells it.
 
-use crate::Tally;
 use crate::engine::Shared;
+use crate::health::{Health, Part};
+use crate::orders::{Left, OperatorError, Order, Rewound};
+use crate::{Millis, Options, Tally, Which};
 use rtf_proto::{Offset, PartitionId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Waiting events are counted by age below each of these, and beyond the last.
+pub const AGES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+    Duration::from_secs(3600),
+];
+/// What a paused dispatcher says of itself.
+const PAUSED: &str = "paused by an operator";
+/// The reading thread obeys within this: it may be rebalancing, or committing.
+const OBEYED_WITHIN: Duration = Duration::from_secs(20);
+/// Between two looks whether a drain is done.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// One assigned partition of the foreign topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,10 +77,13 @@ pub struct DispatcherStatus {
     pub tally: Tally,
 }
 
-/// Asks a dispatcher; cheap to clone, and still answers when it has ended.
+/// Asks a dispatcher, and tells it what an operator wants; cheap to clone, and still answers when it has ended.
 #[derive(Clone)]
 pub struct DispatcherHandle {
     fleet: Arc<Fleet>,
+    health: Arc<Health>,
+    topic: Arc<str>,
+    group: Arc<str>,
 }
 
 /// What is known of all that a dispatcher reads.
@@ -105,13 +126,139 @@ impl Fleet {
 }
 
 impl DispatcherHandle {
-    pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
+    pub(crate) fn new(fleet: Arc<Fleet>, health: Arc<Health>, options: &Options) -> Self {
+        Self {
+            fleet,
+            health,
+            topic: options.topic.as_str().into(),
+            group: options.group.as_str().into(),
+        }
     }
 
     /// What it says of itself.
     pub fn status(&self) -> DispatcherStatus {
         status(&self.fleet)
+    }
+
+    /// The foreign topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// How many events wait, by the time since they were first read: below each of [`AGES`], and beyond. Looks at each of them.
+    pub fn waiting_by_age(&self) -> Vec<usize> {
+        let bounds = AGES.map(|age| Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX));
+        let now = self.fleet.foreign.now();
+        let ages = self
+            .fleet
+            .all()
+            .map(|shared| shared.core().waiting_by_age(now, &bounds));
+        let sum =
+            |sum: Vec<usize>, more: Vec<usize>| sum.iter().zip(more).map(|(a, b)| a + b).collect();
+        ages.reduce(sum).unwrap_or_default()
+    }
+
+    /// Whether an operator wants no more to be read.
+    pub fn is_paused(&self) -> bool {
+        self.fleet.foreign.held.load(Ordering::Relaxed)
+    }
+
+    /// Reads no more, in a moment; what is in flight and what waits goes on. Says whether it was so before.
+    pub fn pause(&self) -> bool {
+        let was_paused = self.hold(true);
+        self.health.trouble(Part::Operator, PAUSED);
+        was_paused
+    }
+
+    /// Reads on, and tries what waits. Says whether it was paused.
+    pub fn resume(&self) -> bool {
+        self.fleet
+            .all()
+            .for_each(|shared| shared.core().rest(false));
+        let was_paused = self.hold(false);
+        self.health.well(Part::Operator);
+        was_paused
+    }
+
+    /// Pauses, lets what waits rest, and waits until nothing is in flight, at most so long; then commits what is done. It stays paused.
+    ///
+    /// # Errors
+    /// It does not run, or what is done could not be committed.
+    pub async fn drain(&self, within: Duration) -> Result<Left, OperatorError> {
+        self.pause();
+        self.fleet.all().for_each(|shared| shared.core().rest(true));
+        let deadline = Instant::now() + within;
+        while !self.is_still() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        self.order(Order::Commit).await??;
+        if !self.fleet.foreign.still.load(Ordering::Relaxed) {
+            return Err(OperatorError::Busy);
+        }
+        Ok(Left {
+            in_flight: self.fleet.all().map(|shared| shared.core().flying()).sum(),
+            waiting: self
+                .fleet
+                .all()
+                .map(|shared| shared.core().waiting().0)
+                .sum(),
+        })
+    }
+
+    /// Tries some of what waits now. Says how many events that are.
+    pub fn retry_now(&self, which: &Which) -> usize {
+        let now = self.fleet.foreign.now();
+        let all = self.fleet.all();
+        all.map(|shared| shared.core().retry_now(which, now)).sum()
+    }
+
+    /// Goes back in these partitions of `topic`, as far as they are assigned here; a partition that is not is missing in the answer. What is read again
+    /// is found resolved, and changes nothing; the waits of what is not resolved begin anew.
+    ///
+    /// # Errors
+    /// Another topic, or it does not run.
+    pub async fn replay(
+        &self,
+        topic: &str,
+        positions: Vec<(PartitionId, Offset)>,
+    ) -> Result<Vec<Rewound>, OperatorError> {
+        if topic != &*self.topic {
+            return Err(OperatorError::OtherTopic {
+                reads: self.topic.to_string(),
+                asked: topic.into(),
+            });
+        }
+        self.order(|tell| Order::Rewind(positions, tell)).await
+    }
+
+    fn is_still(&self) -> bool {
+        let still = self.fleet.foreign.still.load(Ordering::Relaxed);
+        still && self.fleet.all().all(|shared| shared.core().flying() == 0)
+    }
+
+    /// The retry topics are read by the same rule. Says what was so before.
+    fn hold(&self, held: bool) -> bool {
+        for tier in &self.fleet.tiers {
+            tier.held.store(held, Ordering::Relaxed);
+        }
+        self.fleet.foreign.held.swap(held, Ordering::Relaxed)
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Result<T, OperatorError> {
+        let (tell, told) = oneshot::channel();
+        self.fleet.foreign.orders.give(order(tell))?;
+        match tokio::time::timeout(OBEYED_WITHIN, told).await {
+            Ok(told) => told.map_err(|_| OperatorError::Stopped),
+            Err(_) => Err(OperatorError::Busy),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rtf_dispatcher::{Dispatcher, DispatcherError, DispatcherHandle, Options};
+use rtf_dispatcher::{
+    Dispatcher, DispatcherError, DispatcherHandle, Left, OperatorError, Options, Which,
+};
 use rtf_kafka::{Cluster, Embedded, Sender, Settings};
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus,
@@ -546,4 +548,133 @@ async fn a_broker_that_is_not_there_is_named() {
     let error = dispatcher.run(CancellationToken::new()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("127.0.0.1:1"), "{source}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_dispatcher_reads_nothing_and_goes_on_with_what_it_has() {
+    let (broker, sender) = broker(2);
+    let world = World::default();
+    world.arrive(["k".into()]);
+    send(&sender, 2, (0..100).map(|n| click(n, "k")));
+    send(&sender, 2, [click(100, "late"), click(101, "later")]);
+    let running = Running::start(&world, broker.settings(), options());
+    until("two wait", || running.handle.status().waiting == 2).await;
+    assert!(!running.handle.pause() && running.handle.pause());
+    assert!(running.handle.is_paused());
+    assert_eq!(
+        running.readiness.components()["dispatcher"].as_deref(),
+        Some("paused by an operator")
+    );
+    // The reader has looked since, so that it is told by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    until("all are resolved but two", || world.resolved() == 100).await;
+    send(&sender, 2, (200..300).map(|n| click(n, "k")));
+    world.arrive(["late".into()]);
+    until("what waits is joined", || world.resolved() == 101).await;
+    let left = running.handle.drain(PATIENCE).await;
+    let waiting = 1;
+    assert_eq!(
+        left,
+        Ok(Left {
+            in_flight: 0,
+            waiting
+        })
+    );
+    // Everything below the one that waits is committed.
+    assert_eq!(committed(&broker), 51 + 50);
+    world.arrive(["later".into()]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.resolved(), 101, "what is drained rests");
+    assert!(running.handle.resume() && !running.handle.resume());
+    until("all are resolved", || world.resolved() == 202).await;
+    until("ready again", || running.readiness.is_ready()).await;
+    running.stop().await;
+    assert_eq!(committed(&broker), 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_has_it_tried_now() {
+    let (broker, sender) = broker(1);
+    let world = World::default();
+    let patient = Options {
+        retry_initial: Duration::from_secs(1000),
+        retry_max: Duration::from_secs(1000),
+        ..options()
+    };
+    send(&sender, 1, (0..4).map(|n| click(n, &format!("k{}", n % 3))));
+    let running = Running::start(&world, broker.settings(), patient);
+    until("all wait", || running.handle.status().waiting == 4).await;
+    let ages = running.handle.waiting_by_age();
+    assert_eq!(ages.iter().sum::<usize>(), 4);
+    // Their partners are there, and nobody says so.
+    let keys = (0..3).map(|n| JoinKey::from(format!("k{n}")));
+    world.0.lock().primaries.extend(keys);
+    assert_eq!(running.handle.retry_now(&Which::Key("none".into())), 0);
+    assert_eq!(running.handle.retry_now(&Which::Key("k0".into())), 2);
+    until("two are joined", || world.resolved() == 2).await;
+    assert_eq!(running.handle.retry_now(&Which::Id("1".into())), 1);
+    until("three are joined", || world.resolved() == 3).await;
+    assert_eq!(running.handle.retry_now(&Which::All), 1);
+    until("all are joined", || world.resolved() == 4).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_goes_back_only_and_changes_nothing() {
+    const EVENTS: usize = 1_000;
+    let (broker, sender) = broker(2);
+    let world = World::default();
+    world.arrive(["k".into()]);
+    let waits = |n: usize| n == 600;
+    let clicks = (0..EVENTS).map(|n| click(n, if waits(n) { "late" } else { "k" }));
+    send(&sender, 2, clicks);
+    let running = Running::start(&world, broker.settings(), options());
+    until("one waits", || {
+        world.resolved() == EVENTS - 1 && running.handle.status().waiting == 1
+    })
+    .await;
+    let handle = running.handle.clone();
+    let replay = |positions: Vec<(PartitionId, Offset)>| {
+        let handle = handle.clone();
+        async move { handle.replay(TOPIC, positions).await.unwrap() }
+    };
+    // The event that waits is 600: in partition 0 everything below offset 300 is resolved.
+    let refused = replay(vec![(0, 301), (7, 0)]).await;
+    assert_eq!(refused.len(), 1, "partition 7 is nobody's");
+    assert_eq!((refused[0].before, refused[0].offset), (300, 301));
+    assert!(
+        refused[0]
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("beyond what is resolved")
+    );
+    let known = running.handle.status().tally.already_resolved;
+    let replayed = replay(vec![(0, 100), (1, 0)]).await;
+    assert!(replayed.iter().all(|r| r.error.is_none()), "{replayed:?}");
+    assert_eq!(replayed.iter().map(|r| r.before).sum::<u64>(), 300 + 500);
+    until("they are found resolved", || {
+        let status = running.handle.status();
+        status.tally.already_resolved - known == 399 + 500 && status.waiting == 1
+    })
+    .await;
+    // While it is paused it goes back too, and the position is committed before it answers.
+    running.handle.drain(PATIENCE).await.unwrap();
+    replay(vec![(0, 0), (1, 250)]).await;
+    assert_eq!(committed(&broker), 250);
+    running.handle.resume();
+    until("they are found resolved again", || {
+        let status = running.handle.status();
+        status.tally.already_resolved - known == 899 + 499 + 250 && status.waiting == 1
+    })
+    .await;
+    world.arrive(["late".into()]);
+    until("all are resolved", || world.resolved() == EVENTS).await;
+    assert_eq!(world.0.lock().order.len(), EVENTS);
+    let other = running.handle.replay("other", vec![(0, 0)]).await;
+    assert!(matches!(other, Err(OperatorError::OtherTopic { .. })));
+    running.stop().await;
+    assert_eq!(committed(&broker), EVENTS as u64);
+    let stopped = handle.replay(TOPIC, vec![(0, 0)]).await;
+    assert_eq!(stopped, Err(OperatorError::Stopped));
 }

@@ -5,7 +5,7 @@ mod service;
 mod token;
 
 pub use control::RegistryControl;
-pub use service::AdminService;
+pub use service::{AdminService, Operated};
 pub use token::Token;
 
 use async_trait::async_trait;

@@ -1,7 +1,9 @@
 //! What can be typed. Dumb: parsed here, resolved elsewhere.
 
+use crate::dispatcher::DispatcherArgs;
 use crate::dlq::DlqArgs;
 use crate::registry::RegistryArgs;
+use crate::replay::ReplayCommand;
 use crate::synth::SynthArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -47,8 +49,11 @@ pub enum Command {
     Registry(RegistryArgs),
     /// Run the joiner: the event store and the join itself
     Joiner(ConfigArgs),
-    /// Run the dispatcher: reads the foreign topic and waits for late partners
-    Dispatcher(ConfigArgs),
+    /// Run the dispatcher: reads the foreign topic and waits for late partners; with a command, look after running ones
+    ///
+    /// Without a command it runs: `rtf dispatcher -c rtf.toml`. With one it looks after dispatchers that run, also those in `rtf run`. They are found where the
+    /// configuration says: [cluster].dispatchers, else [dispatcher].listen. Commands that change something send [admin].token.
+    Dispatcher(DispatcherArgs),
     /// Run the publisher: carries accepted rows into Redis
     Publisher(ConfigArgs),
     /// Run the web table
@@ -59,6 +64,18 @@ pub enum Command {
     Verify(ReportArgs),
     /// Look into the dead-letter topic, and send letters to be joined again
     Dlq(DlqArgs),
+    /// Read the foreign topic again from an earlier place; the output does not change
+    ///
+    /// Says what it would do, and does it with --execute. What was resolved is found so and left alone; what waits begins its wait anew. It sets the committed
+    /// positions of the dispatchers' group, and so refuses while a dispatcher runs, or has the running ones go back (--running). It never goes forward: that
+    /// would skip events that are not resolved.
+    #[command(
+        after_help = "Examples:\n  rtf replay -c rtf.toml --to-datetime 2026-03-01T00:00:00Z\n  \
+        rtf replay -c rtf.toml --from-offset 0:1200,3:0 --execute\n  rtf replay -c rtf.toml --shift-by -100000 --running --execute --watch\n\n\
+        POSITION is what is committed, NEW where reading would begin. Offsets that the topic does not have are brought to its beginning or its end, as \
+        kafka-consumer-groups does. RECORDS counts offsets: there may be fewer records."
+    )]
+    Replay(ReplayCommand),
     /// Say how an event was resolved, and show its row
     Lookup(LookupArgs),
     /// Ask every role how it is

@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod config_command;
 mod demo;
+mod dispatcher;
 mod dlq;
 mod exit;
 mod foreign_id;
@@ -14,6 +15,7 @@ mod options;
 mod progress;
 mod reader;
 mod registry;
+mod replay;
 mod roles;
 mod status;
 mod synth;
@@ -66,9 +68,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => roles::run(&load(&args)?, &Role::ALL).await.map(done),
         Command::Registry(args) => registry::run(&load(&args.config)?, args.command).await,
         Command::Joiner(args) => roles::run(&load(&args)?, &[Role::Joiner]).await.map(done),
-        Command::Dispatcher(args) => roles::run(&load(&args)?, &[Role::Dispatcher])
-            .await
-            .map(done),
+        Command::Dispatcher(args) => dispatcher::run(&load(&args.config)?, args.command).await,
         Command::Publisher(args) => roles::run(&load(&args)?, &[Role::Publisher])
             .await
             .map(done),
@@ -88,6 +88,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
             let settings = options::kafka(&config);
             tokio::task::spawn_blocking(move || dlq::run(&config, &settings, args.command)).await?
         }
+        Command::Replay(args) => replay::run(&load(&args.config)?, args.replay).await,
         Command::Lookup(args) => {
             lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await
         }

@@ -1,13 +1,13 @@
 //! `rtf registry`: runs the role, or looks after running ones.
 
-mod actions;
-mod answers;
+pub(crate) mod actions;
+pub(crate) mod answers;
 mod args;
 mod digest;
 mod lookup;
 mod parts;
 mod rebuild;
-mod replica;
+pub(crate) mod replica;
 mod status;
 
 pub use args::{RegistryArgs, RegistryCommand};

@@ -1,7 +1,7 @@
 //! Composition: which roles run in this process, and how they reach the others.
 
 use crate::admin::{
-    AdminService, Figures, Local, RegistryControl, Reporter, Together, Token, latency,
+    AdminService, Figures, Local, Operated, RegistryControl, Reporter, Together, Token, latency,
 };
 use crate::{exit, options, status};
 use anyhow::Context;
@@ -312,7 +312,7 @@ impl Composer {
             routes,
             component,
             Arc::new(RegistryFigures(port)),
-            Some(control),
+            Operated::Registry(control),
         );
         Ok(())
     }
@@ -338,7 +338,7 @@ impl Composer {
             routes,
             component,
             Arc::new(JoinerFigures(port)),
-            None,
+            Operated::Nothing,
         );
         Ok(())
     }
@@ -361,6 +361,7 @@ impl Composer {
         let handle = dispatcher.handle();
         self.supervisor
             .spawn("dispatcher", dispatcher.run(self.supervisor.shutdown()));
+        let operated = Operated::Dispatcher(handle.clone());
         let figures = Arc::new(DispatcherFigures { handle, topic });
         self.serve(
             "dispatcher",
@@ -368,7 +369,7 @@ impl Composer {
             Routes::default(),
             component,
             figures,
-            None,
+            operated,
         );
         Ok(())
     }
@@ -405,7 +406,7 @@ impl Composer {
             Routes::default(),
             component,
             figures,
-            None,
+            Operated::Nothing,
         );
         Ok(())
     }
@@ -442,13 +443,13 @@ impl Composer {
         routes: Routes,
         component: Component,
         figures: Arc<dyn Figures>,
-        registry: Option<Arc<RegistryControl>>,
+        operated: Operated,
     ) {
         let local = Local::new(name, component, figures);
         self.reporters.push(local.clone());
         let shutdown = self.supervisor.shutdown();
         let token = Token::new(&self.config.admin.token);
-        let routes = routes.add_service(AdminService::serve(local, token, registry));
+        let routes = routes.add_service(AdminService::serve(local, token, operated));
         let serving = grpc::serve(
             rpc,
             routes,
@@ -578,7 +579,8 @@ impl Figures for DispatcherFigures {
             "joined": tally.joined, "malformed": tally.malformed, "duplicates": tally.already_resolved, "wasted": tally.wasted, "too_old": tally.too_old,
             "unjoinable": { "total": tally.unjoinable }, "parked": parked, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
             "oldest_waiting_seconds": status.oldest_waiting.map_or(0.0, |age| age.as_secs_f64()),
-            "in_flight": status.in_flight, "paused": status.paused, "lag": { self.topic.clone(): lag },
+            "in_flight": status.in_flight, "paused": status.paused,
+            "dispatchers_paused": u64::from(self.handle.is_paused()), "lag": { self.topic.clone(): lag },
         })
     }
 }

@@ -15,9 +15,12 @@ pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
     let own = |listen: SocketAddr| vec![format!("http://{listen}")];
     let registries = of("registry", config.registries());
     let joiners = of("joiner", config.joiners());
-    let dispatcher = of("dispatcher", own(config.dispatcher.listen));
+    let dispatchers = of("dispatcher", config.dispatchers());
     let publisher = of("publisher", own(config.publisher.listen));
-    let all = registries.chain(joiners).chain(dispatcher).chain(publisher);
+    let all = registries
+        .chain(joiners)
+        .chain(dispatchers)
+        .chain(publisher);
     all.collect()
 }
 

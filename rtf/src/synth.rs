@@ -1,4 +1,4 @@
-//! `rtf synth`: makes the demonstration's data or the click/query load and sends it, seeded and repeatable.
+//! `rtf synth`: makes the demonstration's data, the click/query load or that of an example and sends it, seeded and repeatable.
 
 use crate::kafka_flags::KafkaFlags;
 use crate::progress::Progress;
@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use rtf_kafka::{Cluster, Sender};
 use rtf_synth::{
-    CLICKS, Clicks, ClicksParams, Event, Join, Share, Side, Tally, VACATION, Vacation,
-    VacationParams,
+    CLICKS, Clicks, ClicksParams, Event, Example, ExampleParams, Join, Share, Side, Tally,
+    VACATION, Vacation, VacationParams,
 };
 use std::io::Write;
 use std::num::NonZeroU32;
@@ -31,16 +31,20 @@ enum Workload {
     Vacation(VacationArgs),
     /// Ad clicks (foreign) and the search queries they came from (primary), 1:1, about 300 bytes each
     Clicks(ClicksArgs),
+    /// Payments (foreign) and the orders they are for (primary), for examples/payments
+    Payments(PaymentsArgs),
+    /// Readings of sensors (foreign) and calibrations of these (primary), for examples/sensors
+    Sensors(SensorsArgs),
 }
 
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]
     kafka: KafkaFlags,
-    /// Topic of the foreign stream [default: tweets, clicks]
+    /// Topic of the foreign stream [default: tweets, clicks, payments, readings]
     #[arg(long)]
     foreign_topic: Option<String>,
-    /// Topic of the primary stream [default: deals, queries]
+    /// Topic of the primary stream [default: deals, queries, orders, calibrations]
     #[arg(long)]
     primary_topic: Option<String>,
     /// Partitions of topics that do not exist yet
@@ -114,6 +118,70 @@ struct ClicksArgs {
     malformed: Share,
 }
 
+#[derive(Debug, Args)]
+struct PaymentsArgs {
+    #[command(flatten)]
+    example: ExampleArgs,
+}
+
+#[derive(Debug, Args)]
+struct SensorsArgs {
+    #[command(flatten)]
+    example: ExampleArgs,
+    /// Sensors that the readings are of
+    #[arg(long, default_value = "40")]
+    sensors: NonZeroU32,
+    /// From one calibration of a sensor to the next, in milliseconds
+    #[arg(long, default_value = "5000")]
+    calibrate_every_ms: NonZeroU32,
+}
+
+#[derive(Debug, Args)]
+struct ExampleArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Foreign events to send
+    #[arg(long, default_value_t = 2000)]
+    count: u32,
+    /// Share of keys (orders, sensors) that come after those who refer to them
+    #[arg(long, default_value = "10%")]
+    late: Share,
+    /// How late those are, in milliseconds
+    #[arg(long, default_value_t = 3000)]
+    late_by_ms: u32,
+    /// Share of keys that never come
+    #[arg(long, default_value = "5%")]
+    orphans: Share,
+    /// Share of foreign events sent twice
+    #[arg(long, default_value = "2%")]
+    duplicates: Share,
+    /// Share of malformed records on either side
+    #[arg(long, default_value = "1%")]
+    malformed: Share,
+}
+
+impl ExampleArgs {
+    fn params(&self, defaults: ExampleParams) -> ExampleParams {
+        ExampleParams {
+            seed: self.common.seed,
+            start_ms: self.common.start_ms.unwrap_or_else(now_ms),
+            count: self.count,
+            per_second: self.common.rate.unwrap_or(defaults.per_second),
+            late_by_ms: self.late_by_ms,
+            late: self.late,
+            orphans: self.orphans,
+            duplicates: self.duplicates,
+            malformed: self.malformed,
+            ..defaults
+        }
+    }
+
+    fn deliver(&self, example: &Example, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let join = example.join();
+        deliver(&self.common, &join, example.events(), None, shutdown)
+    }
+}
+
 /// Runs `rtf synth` until all is sent or `shutdown`. Blocking.
 ///
 /// # Errors
@@ -137,6 +205,19 @@ pub fn run(args: &SynthArgs, shutdown: &CancellationToken) -> anyhow::Result<()>
             let total = params.tweets.map(|tweets| tweets + u64::from(params.deals));
             let events = Vacation::new(params).map_err(usage)?.events();
             deliver(&vacation.common, &VACATION, events, total, shutdown)
+        }
+        Workload::Payments(PaymentsArgs { example }) => {
+            let params = example.params(ExampleParams::payments());
+            example.deliver(&Example::payments(params), shutdown)
+        }
+        Workload::Sensors(sensors) => {
+            let example = &sensors.example;
+            let params = ExampleParams {
+                keys: Some(sensors.sensors),
+                again_after_ms: Some(sensors.calibrate_every_ms),
+                ..example.params(ExampleParams::sensors())
+            };
+            example.deliver(&Example::sensors(params), shutdown)
         }
         Workload::Clicks(clicks) => {
             let defaults = ClicksParams::default();

@@ -30,6 +30,7 @@ pub struct Checker {
     redis: String,
     join: Join,
     has_letters: bool,
+    emits: bool,
 }
 
 /// What is there, after all of it was found right.
@@ -55,15 +56,24 @@ impl Checker {
             redis: redis.into(),
             join,
             has_letters: true,
+            emits: false,
         }
     }
 
     /// Nobody carries dead letters here.
+    #[must_use]
     pub fn without_letters(self) -> Self {
         Self {
             has_letters: false,
             ..self
         }
+    }
+
+    /// Events that were given up have rows in Redis too: a left join.
+    #[must_use]
+    pub fn emitting(self) -> Self {
+        let emits = true;
+        Self { emits, ..self }
     }
 
     /// Checks that what is there is what must be there: each event once in the log with the right outcome and the
@@ -75,7 +85,10 @@ impl Checker {
     pub fn check<F: Into<Fate>>(&self, expected: impl IntoIterator<Item = F>) -> Result<Checked> {
         let mut problems = Problems::default();
         let sent = Sent::read(&self.settings, &self.join)?;
-        let winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
+        let mut winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
+        if self.emits {
+            winners.emit_unjoinable();
+        }
         compare(
             expected.into_iter().map(Into::into),
             &winners,

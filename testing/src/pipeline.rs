@@ -92,6 +92,8 @@ pub struct PipelineOptions {
     pub registries: u16,
     /// Further lines of `[join.wait]`.
     pub more_wait: &'static str,
+    /// Dispatchers that the configuration lists for operators; none: only the first one is known.
+    pub dispatchers: u16,
     /// Further lines of TOML, tables of their own.
     pub more: String,
 }
@@ -108,6 +110,7 @@ impl PipelineOptions {
             is_cluster: false,
             registries: REPLICAS,
             more_wait: "",
+            dispatchers: 0,
             more: String::new(),
         }
     }
@@ -187,6 +190,7 @@ impl Pipeline {
             };
             let replicas = match role {
                 Role::Registry => options.registries,
+                Role::Dispatcher => options.dispatchers.max(REPLICAS),
                 _ => REPLICAS,
             };
             let ports = (0..replicas).map(|_| port()).collect::<Result<_>>()?;
@@ -407,10 +411,11 @@ impl Pipeline {
         if options.is_cluster {
             let registries = json!(self.urls(Role::Registry));
             let joiners = json!(self.urls(Role::Joiner));
-            table(
-                "cluster",
-                &[("registries", registries), ("joiners", joiners)],
-            );
+            let mut lists = vec![("registries", registries), ("joiners", joiners)];
+            if options.dispatchers > 0 {
+                lists.push(("dispatchers", json!(self.urls(Role::Dispatcher))));
+            }
+            table("cluster", &lists);
         }
         toml + &options.more
     }

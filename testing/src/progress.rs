@@ -12,6 +12,9 @@ use rtf_proto::record::{Content, decode};
 use crate::reader::TopicReader;
 use crate::{Checker, wait_until};
 
+/// Some events more come within this, under load.
+const MORE_WITHIN: Duration = Duration::from_secs(60);
+
 /// Follows the join log, and asks Redis how many rows it has.
 pub struct Progress {
     checker: Checker,
@@ -59,6 +62,13 @@ impl Progress {
     /// Waits until so many events are resolved. On failure it says how far it came.
     pub fn wait_resolved(&mut self, events: u64, within: Duration) -> Result<()> {
         self.wait(events, within, "events resolved", Self::resolved)
+    }
+
+    /// Waits until more events than that are resolved.
+    pub fn wait_more_than(&mut self, events: u64) -> Result<()> {
+        wait_until("more events are resolved", MORE_WITHIN, || {
+            self.resolved().is_ok_and(|now| now > events).then_some(())
+        })
     }
 
     /// Waits until Redis has so many rows. On failure it says how far it came.

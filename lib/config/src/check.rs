@@ -401,6 +401,7 @@ impl Config {
         for (key, urls) in [
             ("cluster.registries", &self.cluster.registries),
             ("cluster.joiners", &self.cluster.joiners),
+            ("cluster.dispatchers", &self.cluster.dispatchers),
         ] {
             for url in urls.iter().filter(|url| !url.starts_with("http://")) {
                 checker.error(key, format!("has `{url}`: it begins with http://"));

@@ -17,6 +17,6 @@ pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
     Admin, Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Match,
-    Order, Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait, Web,
+    Order, Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait, Web, ranges,
 };
 pub use units::{Size, Span};

@@ -218,6 +218,7 @@ pub struct Redis {
 pub struct Cluster {
     pub registries: Vec<String>,
     pub joiners: Vec<String>,
+    pub dispatchers: Vec<String>,
 }
 
 /// `[admin]`
@@ -263,7 +264,7 @@ pub(crate) fn site(text: &str) -> Option<(u32, u32)> {
 pub(crate) const MOST_PARTITIONS: u32 = 4096;
 
 /// Numbers written like `0,4-7`; `None` when they are not.
-pub(crate) fn ranges(text: &str) -> Option<BTreeSet<u32>> {
+pub fn ranges(text: &str) -> Option<BTreeSet<u32>> {
     let mut numbers = BTreeSet::new();
     for part in text
         .split(',')
@@ -289,6 +290,11 @@ impl Config {
     /// Where the joiners are: as listed, else the one of this file.
     pub fn joiners(&self) -> Vec<String> {
         listed_or(&self.cluster.joiners, self.joiner.listen)
+    }
+
+    /// Where the dispatchers are: as listed, else the one of this file.
+    pub fn dispatchers(&self) -> Vec<String> {
+        listed_or(&self.cluster.dispatchers, self.dispatcher.listen)
     }
 }
 

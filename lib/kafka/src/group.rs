@@ -147,6 +147,27 @@ impl<H: GroupEvents> GroupReader<H> {
             .map_err(|e| KafkaError::topic(&self.topic, e))
     }
 
+    /// Reads on from there, whether it is paused or not; nothing of before is polled any more.
+    ///
+    /// # Errors
+    /// A partition that is not assigned, or one whose leader does not answer in time.
+    pub fn seek(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+        within: Duration,
+    ) -> Result<(), KafkaError> {
+        let position = NativeOffset::Offset(signed(offset));
+        self.consumer
+            .seek(
+                &self.topic,
+                settings::partition(partition),
+                position,
+                within,
+            )
+            .map_err(|e| KafkaError::topic(&self.topic, e))
+    }
+
     /// Commits positions (the next offset to read) without waiting.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 mod appender;
 mod cluster;
+mod cursors;
 mod embedded;
 mod error;
 mod group;
@@ -18,11 +19,12 @@ mod transactor;
 
 pub use appender::{AppendError, Appender, AppenderOptions, Deliveries};
 pub use cluster::{Cluster, TopicInfo};
+pub use cursors::Cursors;
 pub use embedded::Embedded;
 pub use error::KafkaError;
 pub use group::{GroupEvents, GroupOptions, GroupReader};
 pub use polled::{Polled, Record};
-pub use positions::Positions;
+pub use positions::{GroupState, Positions};
 pub use sender::{SendError, Sender};
 pub use settings::{Isolation, Settings};
 pub use tail::{Start, Tail};

@@ -1,13 +1,34 @@
-//! A group's positions in a topic, without being a member of the group: each with a note of the writer's own.
+//! A consumer group's positions in one topic, seen and set from outside the group. Blocking, with time-outs.
 
 use crate::settings::{self, Quiet, create, signed};
-use crate::{Isolation, KafkaError, Settings};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
-use rdkafka::{ClientConfig, Offset as NativeOffset, TopicPartitionList};
+use crate::{KafkaError, Settings};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rtf_proto::{Offset, PartitionId};
 use std::time::Duration;
 
-/// Positions of one group in one topic.
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// States of a group that has no members, as brokers write them.
+const WITHOUT_MEMBERS: [&str; 2] = ["Empty", "Dead"];
+
+/// Who reads at present.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupState {
+    /// The broker's word: Stable, Empty, PreparingRebalance, …
+    pub state: String,
+    /// Its members' hosts.
+    pub members: Vec<String>,
+}
+
+impl GroupState {
+    /// Whether somebody reads, or is about to.
+    pub fn is_active(&self) -> bool {
+        !self.members.is_empty() || !WITHOUT_MEMBERS.contains(&self.state.as_str())
+    }
+}
+
+/// A group and a topic.
 pub struct Positions {
     consumer: BaseConsumer<Quiet>,
     group: String,
@@ -15,105 +36,109 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Makes the client; the broker is first asked by a question.
+    /// Joins nothing and reads nothing.
     ///
     /// # Errors
     /// Settings that librdkafka does not accept.
     pub fn open(settings: &Settings, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        let mut config = settings.client();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false");
         Ok(Self {
-            consumer: create(&config(settings, group), Quiet)?,
+            consumer: create(&config, Quiet)?,
             group: group.into(),
             topic: topic.into(),
         })
     }
 
-    /// The topic they are in.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// Where the group stands in a partition and what was noted with it; `None` where it never was. Waits for a transaction that is about to move
-    /// it. Blocking.
+    /// Who is in the group.
     ///
     /// # Errors
-    /// No answer within that time.
-    pub fn read(
-        &self,
-        partition: PartitionId,
-        within: Duration,
-    ) -> Result<Option<(Offset, String)>, KafkaError> {
-        let mut wanted = TopicPartitionList::new();
-        wanted.add_partition(&self.topic, settings::partition(partition));
-        let found = self
-            .consumer
-            .committed_offsets(wanted, within)
-            .map_err(|e| KafkaError::topic(&self.topic, e))?;
-        let elements = found.elements();
-        let Some(element) = elements.first() else {
-            return Ok(None);
+    /// No answer.
+    pub fn group(&self) -> Result<GroupState, KafkaError> {
+        let list = self.consumer.fetch_group_list(Some(&self.group), TIMEOUT);
+        let list = list.map_err(|e| KafkaError::topic(&self.topic, e))?;
+        let Some(group) = list.groups().iter().find(|g| g.name() == self.group) else {
+            return Ok(GroupState {
+                state: "Dead".into(),
+                members: Vec::new(),
+            });
         };
-        element
-            .error()
-            .map_err(|e| KafkaError::topic(&self.topic, e))?;
-        Ok(match element.offset() {
-            NativeOffset::Offset(offset) => {
-                Some((offset.unsigned_abs(), element.metadata().to_owned()))
-            }
-            _ => None,
+        let members = group.members().iter();
+        Ok(GroupState {
+            state: group.state().into(),
+            members: members.map(|m| m.client_host().to_owned()).collect(),
         })
     }
 
-    /// Moves the group's position, with a note. Blocking.
+    /// What the group has committed (the next offset to read) of these partitions, where it has committed anything.
     ///
     /// # Errors
-    /// The broker did not take it.
-    pub fn write(
+    /// No answer.
+    pub fn committed(
         &self,
-        partition: PartitionId,
-        next: Offset,
-        note: &str,
-    ) -> Result<(), KafkaError> {
-        let failed = |e| KafkaError::topic(&self.topic, e);
+        partitions: &[PartitionId],
+    ) -> Result<Vec<(PartitionId, Offset)>, KafkaError> {
+        let list = self.list(partitions, |_| rdkafka::Offset::Invalid)?;
+        let committed = self.consumer.committed_offsets(list, TIMEOUT);
+        Ok(offsets(&self.said(committed)?))
+    }
+
+    /// The first offset of each of these partitions whose record is of that time or later, ms since 1970; partitions without such a record are missing.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn at_time(
+        &self,
+        partitions: &[PartitionId],
+        time_ms: i64,
+    ) -> Result<Vec<(PartitionId, Offset)>, KafkaError> {
+        let times = self.list(partitions, |_| rdkafka::Offset::Offset(time_ms))?;
+        let found = self.said(self.consumer.offsets_for_times(times, TIMEOUT))?;
+        let failed = found.elements().into_iter().find_map(|e| e.error().err());
+        match failed {
+            Some(error) => Err(KafkaError::topic(&self.topic, error)),
+            None => Ok(offsets(&found)),
+        }
+    }
+
+    /// Has the group go on from there. The broker refuses while the group has members.
+    ///
+    /// # Errors
+    /// It refused, or did not answer.
+    pub fn set(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
+        let partitions: Vec<_> = positions.iter().map(|(partition, _)| *partition).collect();
+        let list = self.list(&partitions, |at| {
+            rdkafka::Offset::Offset(signed(positions[at].1))
+        })?;
+        self.said(self.consumer.commit(&list, CommitMode::Sync))
+    }
+
+    fn said<T>(&self, result: rdkafka::error::KafkaResult<T>) -> Result<T, KafkaError> {
+        result.map_err(|e| KafkaError::topic(&self.topic, e))
+    }
+
+    fn list(
+        &self,
+        partitions: &[PartitionId],
+        offset: impl Fn(usize) -> rdkafka::Offset,
+    ) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
-        let mut position = list.add_partition(&self.topic, settings::partition(partition));
-        position
-            .set_offset(NativeOffset::Offset(signed(next)))
-            .map_err(failed)?;
-        position.set_metadata(note);
-        self.consumer
-            .commit(&list, CommitMode::Sync)
-            .map_err(failed)
-    }
-
-    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, KafkaError> {
-        let none = || KafkaError::Settings(format!("`{}` is no group", self.group));
-        self.consumer.group_metadata().ok_or_else(none)
+        for (at, partition) in partitions.iter().enumerate() {
+            let number = settings::partition(*partition);
+            self.said(list.add_partition_offset(&self.topic, number, offset(at)))?;
+        }
+        Ok(list)
     }
 }
 
-/// `read_committed` lets the broker withhold a position that an open transaction is about to move (KIP-447).
-fn config(settings: &Settings, group: &str) -> ClientConfig {
-    let mut config = settings.consumer(Isolation::ReadCommitted);
-    config.set("group.id", group);
-    config
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::tests::{careless, expect};
-
-    #[test]
-    fn unstable_positions_are_not_read_whatever_the_user_sets() {
-        let settings = Settings {
-            properties: [("isolation.level".into(), "read_uncommitted".into())].into(),
-            ..careless()
-        };
-        let wanted = [
-            ("isolation.level", "read_committed"),
-            ("enable.auto.commit", "false"),
-            ("group.id", "g"),
-        ];
-        expect(&config(&settings, "g"), &wanted);
-    }
+fn offsets(list: &TopicPartitionList) -> Vec<(PartitionId, Offset)> {
+    let offset = |e: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match e.offset() {
+        rdkafka::Offset::Offset(offset) => {
+            Some((e.partition().unsigned_abs(), offset.unsigned_abs()))
+        }
+        _ => None,
+    };
+    list.elements().into_iter().filter_map(offset).collect()
 }

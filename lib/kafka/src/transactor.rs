@@ -4,7 +4,7 @@
 //! has one living producer: making another fences the one before, and ends what that had begun. librdkafka knows neither KIP-890 nor KIP-588,
 //! so after any error the producer is to be dropped and another made (RULE 16).
 
-use crate::positions::Positions;
+use crate::cursors::Cursors;
 use crate::settings::{create, log, partition as native_partition, signed};
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
@@ -75,7 +75,7 @@ pub struct Transactor {
 }
 
 impl Transactor {
-    /// Fences the one before, and waits until what that had begun is committed or aborted. Its transactions move the positions of `positions`.
+    /// Fences the one before, and waits until what that had begun is committed or aborted. Its transactions move the positions of `cursors`.
     /// Blocking.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Transactor {
     pub fn open(
         settings: &Settings,
         options: &TransactorOptions,
-        positions: &Positions,
+        cursors: &Cursors,
     ) -> Result<Self, KafkaError> {
         let producer: ThreadedProducer<Context> = create(&config(settings, options), Context)?;
         producer
@@ -91,8 +91,8 @@ impl Transactor {
             .map_err(|e| KafkaError::topic(&options.topic, e))?;
         Ok(Self {
             producer,
-            group: positions.group()?,
-            source: positions.topic().into(),
+            group: cursors.group()?,
+            source: cursors.topic().into(),
             topic: options.topic.clone(),
         })
     }

@@ -1,17 +1,18 @@
 //! Clicks: the load. Ad clicks (foreign) and the search queries they came from (primary), one to one.
 
-mod malformed;
-mod pair;
+pub(crate) mod malformed;
+pub(crate) mod pair;
 
 use std::num::NonZeroU32;
 
 use crate::event::{Event, Side};
 use crate::expected::Expected;
+use crate::ids::{Ids, Sort};
 use crate::merge::Merge;
 use crate::repeats::{FARTHEST_REPEAT, Repeats};
 use crate::share::Share;
-use malformed::Malformer;
-use pair::{Arrival, Pairs};
+use malformed::{Malformer, Names};
+use pair::{Arrival, Clock, Pairs};
 
 /// What the load is made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +56,21 @@ impl Default for ClicksParams {
     }
 }
 
+fn malformer(params: &ClicksParams, side: Side) -> Malformer {
+    let key = "query_id";
+    let (sort, id) = match side {
+        Side::Foreign => (Sort::MalformedClick, "click_id"),
+        Side::Primary => (Sort::MalformedQuery, key),
+    };
+    Malformer {
+        side,
+        names: Names { id, key },
+        share: params.malformed,
+        ids: Ids::new(params.seed, params.start_ms, sort),
+        clock: Clock::new(params),
+    }
+}
+
 /// The load: its events in the order to send them, and what must come of them.
 #[derive(Clone, Debug)]
 pub struct Clicks {
@@ -77,7 +93,7 @@ impl Clicks {
     /// The queries that come before their click, with the malformed ones.
     pub fn queries_on_time(&self) -> impl Iterator<Item = Event> + Send + use<> {
         let mut pairs = Pairs::new(&self.params);
-        let malformer = Malformer::new(&self.params, Side::Primary);
+        let malformer = malformer(&self.params, Side::Primary);
         (0..self.params.count).flat_map(move |index| {
             let pair = pairs.at(index);
             let query = (pair.arrival == Arrival::OnTime).then(|| pairs.query(pair));
@@ -91,7 +107,7 @@ impl Clicks {
         let mut pairs = Pairs::new(&self.params);
         // Repeats jump back; with draws of their own the others stay in sequence.
         let mut earlier = pairs.clone();
-        let malformer = Malformer::new(&self.params, Side::Foreign);
+        let malformer = malformer(&self.params, Side::Foreign);
         let mut repeats = Repeats::default();
         (0..count.saturating_add(u64::from(FARTHEST_REPEAT))).flat_map(move |place| {
             let again = earlier.again(repeats.take(place), place);
@@ -128,7 +144,7 @@ impl Clicks {
     /// The oracle: one for each record that the join log must accept when all events were sent.
     pub fn expected(&self) -> impl Iterator<Item = Expected> + Send + use<> {
         let mut pairs = Pairs::new(&self.params);
-        let malformer = Malformer::new(&self.params, Side::Foreign);
+        let malformer = malformer(&self.params, Side::Foreign);
         (0..self.params.count).flat_map(move |index| {
             let pair = pairs.at(index);
             let malformed = malformer

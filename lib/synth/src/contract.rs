@@ -1,4 +1,4 @@
-//! Contract: which topics and JSON pointers the two workloads are made for. Says it, and checks nothing.
+//! Contract: which topics and JSON pointers the workloads are made for. Says it, and checks nothing.
 
 /// One side of a join, as its configuration would say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,46 @@ pub const CLICKS: Join = Join {
         topic: "queries",
         id: "/query_id",
         key: "/query_id",
+        time: Some("/time"),
+        expires: None,
+    },
+    order_by: None,
+};
+
+/// An example: payments and the order that each of them is for.
+pub const PAYMENTS: Join = Join {
+    name: "payments",
+    foreign: Stream {
+        topic: "payments",
+        id: "/payment_id",
+        key: "/order_id",
+        time: Some("/time"),
+        expires: None,
+    },
+    primary: Stream {
+        topic: "orders",
+        id: "/order_id",
+        key: "/order_id",
+        time: Some("/time"),
+        expires: None,
+    },
+    order_by: None,
+};
+
+/// An example: readings of sensors and the calibrations of these.
+pub const SENSORS: Join = Join {
+    name: "sensors",
+    foreign: Stream {
+        topic: "readings",
+        id: "/reading_id",
+        key: "/sensor_id",
+        time: Some("/time"),
+        expires: None,
+    },
+    primary: Stream {
+        topic: "calibrations",
+        id: "/calibration_id",
+        key: "/sensor_id",
         time: Some("/time"),
         expires: None,
     },

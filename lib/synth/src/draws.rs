@@ -17,6 +17,9 @@ pub(crate) enum Lane {
     Pairs = 1,
     Deals = 2,
     Tweets = 3,
+    Keys = 4,
+    Foreigns = 5,
+    Primaries = 6,
 }
 
 /// The random words of one lane of one seed.

@@ -10,6 +10,11 @@ pub(crate) enum Sort {
     Deal = 5,
     MalformedTweet = 6,
     MalformedDeal = 7,
+    Key = 8,
+    Foreign = 9,
+    Primary = 10,
+    MalformedForeign = 11,
+    MalformedPrimary = 12,
 }
 
 /// The ids of one sort in one run.

@@ -4,9 +4,10 @@
 //! parameters give the same bytes on every machine. Whoever sends the events paces them by
 //! [`Event::at_ms`], or does not.
 //!
-//! Two workloads:
+//! Two workloads of any size, and two small ones:
 //! - [`Vacation`]: tweets of people who long for a vacation, and flight deals from where they are.
 //! - [`Clicks`]: ad clicks and the search queries they came from, 1:1, written as fast as memory goes.
+//! - [`Example`]: payments and their orders, readings of sensors and their calibrations, for the folder `examples/`.
 //!
 //! Each has an oracle, `expected()`: one [`Expected`] for each record that the join log must accept.
 //!
@@ -18,6 +19,7 @@ mod clicks;
 mod contract;
 mod draws;
 mod event;
+mod example;
 mod expected;
 mod ids;
 mod json;
@@ -28,8 +30,9 @@ mod vacation;
 
 pub use airports::{AIRPORTS, Airport, ELSEWHERE};
 pub use clicks::{Clicks, ClicksParams};
-pub use contract::{CLICKS, Join, Stream, VACATION};
+pub use contract::{CLICKS, Join, PAYMENTS, SENSORS, Stream, VACATION};
 pub use event::{Event, Expect, Side, Tally};
+pub use example::{Example, ExampleParams};
 pub use expected::Expected;
 pub use share::{Share, ShareError};
 pub use vacation::{Deal, Tweet, Vacation, VacationError, VacationParams};

@@ -12,7 +12,7 @@ use super::{AppendOutcome, Place, Row, Sink, SinkError};
 use crate::letter;
 use async_trait::async_trait;
 use rtf_kafka::{
-    Cluster, Isolation, KafkaError, Polled, Positions, Settings, Start, Tail, TransactError,
+    Cluster, Cursors, Isolation, KafkaError, Polled, Settings, Start, Tail, TransactError,
     Transactor, TransactorOptions,
 };
 use rtf_proto::{Offset, Original, PartitionId, naming};
@@ -67,7 +67,7 @@ struct Shared {
 #[derive(Clone)]
 struct Clients {
     cluster: Arc<Cluster>,
-    positions: Arc<Positions>,
+    cursors: Arc<Cursors>,
     partitions: u32,
 }
 
@@ -229,7 +229,7 @@ impl Shared {
         let log = naming::log_topic(&options.name);
         Ok(Clients {
             cluster: Arc::new(cluster),
-            positions: Arc::new(Positions::open(&self.settings, &group, &log)?),
+            cursors: Arc::new(Cursors::open(&self.settings, &group, &log)?),
             partitions: info.partitions.max(options.partitions),
         })
     }
@@ -270,7 +270,7 @@ impl Shared {
     /// The group's position in this log; 0 where it has none.
     fn position(&self, clients: &Clients, place: Place) -> Result<Offset, SinkError> {
         let position = clients
-            .positions
+            .cursors
             .read(place.partition, POSITION_WITHIN)
             .map_err(away)?;
         Ok(match position {
@@ -391,7 +391,7 @@ impl Shared {
             transactional_id: naming::dead_letter_transaction(&self.options.name, place.partition),
             max_record_bytes: self.options.max_record_bytes,
         };
-        let producer = Transactor::open(&self.settings, &options, &clients.positions);
+        let producer = Transactor::open(&self.settings, &options, &clients.cursors);
         let producer = producer.map_err(away)?;
         *lane = Lane {
             producer: Some(producer),
@@ -412,7 +412,7 @@ impl Shared {
         let clients = self.clients(place.partition)?;
         let log = letter::log_name(place.log);
         clients
-            .positions
+            .cursors
             .write(place.partition, next, &log)
             .map_err(away)?;
         lane.cursor = Some(next.max(cursor));

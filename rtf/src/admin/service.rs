@@ -3,8 +3,9 @@
 use super::control::RegistryControl;
 use super::token::Token;
 use super::{Local, Reporter};
+use rtf_dispatcher::{AGES, DispatcherHandle, OperatorError, Rewound, Which};
 use rtf_proto::pb::admin_server::{Admin, AdminServer};
-use rtf_proto::{EventId, MAX_ID_BYTES, RegistryError, TopicId, pb};
+use rtf_proto::{EventId, JoinKey, MAX_ID_BYTES, RegistryError, TopicId, pb};
 use rtf_registry::{PartitionDigest, Standing};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,25 +15,31 @@ use tonic::{Request, Response, Status};
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 const DRAIN_WITHIN_MAX: Duration = Duration::from_secs(600);
 
+/// What an operator may do more to than look at it.
+#[derive(Clone)]
+pub enum Operated {
+    /// A registry.
+    Registry(Arc<RegistryControl>),
+    /// A dispatcher.
+    Dispatcher(DispatcherHandle),
+    /// Any other role.
+    Nothing,
+}
+
 /// The operator's calls to one role.
 pub struct AdminService {
     local: Arc<Local>,
     token: Token,
-    /// The registry, if the role is one.
-    registry: Option<Arc<RegistryControl>>,
+    operated: Operated,
 }
 
 impl AdminService {
     /// The service for this role.
-    pub fn serve(
-        local: Arc<Local>,
-        token: Token,
-        registry: Option<Arc<RegistryControl>>,
-    ) -> AdminServer<impl Admin> {
+    pub fn serve(local: Arc<Local>, token: Token, operated: Operated) -> AdminServer<impl Admin> {
         AdminServer::new(Self {
             local,
             token,
-            registry,
+            operated,
         })
     }
 
@@ -56,10 +63,100 @@ impl AdminService {
     }
 
     fn registry(&self, call: &str) -> Result<&Arc<RegistryControl>, Status> {
-        self.registry.as_ref().ok_or_else(|| {
-            let role = self.local.role;
-            Status::unimplemented(format!("{call} is for a registry, and this is a {role}"))
-        })
+        match &self.operated {
+            Operated::Registry(registry) => Ok(registry),
+            _ => Err(self.not_for(call, "a registry")),
+        }
+    }
+
+    fn dispatcher(&self, call: &str) -> Result<&DispatcherHandle, Status> {
+        match &self.operated {
+            Operated::Dispatcher(dispatcher) => Ok(dispatcher),
+            _ => Err(self.not_for(call, "a dispatcher")),
+        }
+    }
+
+    fn not_for(&self, call: &str, whom: &str) -> Status {
+        let role = self.local.role;
+        Status::unimplemented(format!("{call} is for {whom}, and this is a {role}"))
+    }
+}
+
+const EITHER: &str = "a registry or a dispatcher";
+
+fn dispatcher_status(dispatcher: &DispatcherHandle) -> pb::DispatcherStatus {
+    let status = dispatcher.status();
+    let ages = AGES.iter().map(|age| age.as_millis() as u64).chain([0]);
+    let waiting = dispatcher.waiting_by_age().into_iter();
+    let tally = status.tally;
+    pb::DispatcherStatus {
+        topic: dispatcher.topic().into(),
+        group: dispatcher.group().into(),
+        paused: dispatcher.is_paused(),
+        full: status.paused,
+        partitions: status.partitions.iter().map(partition).collect(),
+        in_flight: status.in_flight as u64,
+        waiting: status.waiting as u64,
+        waiting_bytes: status.waiting_bytes as u64,
+        waiting_by_age: (ages.zip(waiting))
+            .map(|(below_ms, events)| pb::WaitingAge {
+                below_ms,
+                events: events as u64,
+            })
+            .collect(),
+        tally: Some(pb::DispatcherTally {
+            joined: tally.joined,
+            unjoinable: tally.unjoinable,
+            malformed: tally.malformed,
+            already_resolved: tally.already_resolved,
+            too_old: tally.too_old,
+            retries: tally.retries,
+            wakeups: tally.wakeups,
+        }),
+    }
+}
+
+fn partition(partition: &rtf_dispatcher::PartitionStatus) -> pb::DispatcherPartition {
+    pb::DispatcherPartition {
+        partition: partition.partition,
+        position: partition.position,
+        mark: partition.committed,
+        next: partition.next,
+        end: partition.end,
+        lag: partition.lag,
+        pending: partition.pending as u64,
+        in_flight: partition.in_flight as u64,
+    }
+}
+
+fn replayed(rewound: Rewound) -> pb::Replayed {
+    pb::Replayed {
+        partition: rewound.partition,
+        before: rewound.before,
+        offset: rewound.offset,
+        error: rewound.error.unwrap_or_default(),
+    }
+}
+
+fn refused(error: OperatorError) -> Status {
+    let words = error.to_string();
+    match error {
+        OperatorError::OtherTopic { .. } => Status::failed_precondition(words),
+        OperatorError::Stopped | OperatorError::Busy | OperatorError::NotCommitted(_) => {
+            Status::unavailable(words)
+        }
+    }
+}
+
+fn which(request: pb::RetryNowRequest) -> Result<Which, Status> {
+    use pb::retry_now_request::Which as Asked;
+    match request.which {
+        Some(Asked::All(true)) => Ok(Which::All),
+        Some(Asked::Key(key)) => Ok(Which::Key(JoinKey::new(key))),
+        Some(Asked::Id(id)) => Ok(Which::Id(EventId::new(id))),
+        Some(Asked::All(false)) | None => {
+            Err(Status::invalid_argument("say which: all, a key or an id"))
+        }
     }
 }
 
@@ -111,6 +208,10 @@ impl Admin for AdminService {
             ready: report.ready,
             reason: report.reason,
             json: report.figures.to_string(),
+            dispatcher: match &self.operated {
+                Operated::Dispatcher(dispatcher) => Some(dispatcher_status(dispatcher)),
+                Operated::Registry(_) | Operated::Nothing => None,
+            },
         }))
     }
 
@@ -130,7 +231,11 @@ impl Admin for AdminService {
         request: Request<pb::PauseRequest>,
     ) -> Result<Response<pb::PauseResponse>, Status> {
         self.admit(&request, "Pause", "")?;
-        let was_paused = self.registry("Pause")?.pause();
+        let was_paused = match &self.operated {
+            Operated::Registry(registry) => registry.pause(),
+            Operated::Dispatcher(dispatcher) => dispatcher.pause(),
+            Operated::Nothing => return Err(self.not_for("Pause", EITHER)),
+        };
         Ok(Response::new(pb::PauseResponse { was_paused }))
     }
 
@@ -139,7 +244,11 @@ impl Admin for AdminService {
         request: Request<pb::ResumeRequest>,
     ) -> Result<Response<pb::ResumeResponse>, Status> {
         self.admit(&request, "Resume", "")?;
-        let was_paused = self.registry("Resume")?.resume();
+        let was_paused = match &self.operated {
+            Operated::Registry(registry) => registry.resume(),
+            Operated::Dispatcher(dispatcher) => dispatcher.resume(),
+            Operated::Nothing => return Err(self.not_for("Resume", EITHER)),
+        };
         Ok(Response::new(pb::ResumeResponse { was_paused }))
     }
 
@@ -149,8 +258,49 @@ impl Admin for AdminService {
     ) -> Result<Response<pb::DrainResponse>, Status> {
         let within = drain_within(request.get_ref().timeout_ms);
         self.admit(&request, "Drain", &format!("within {within:?}"))?;
-        let pending = self.registry("Drain")?.drain(within).await;
-        Ok(Response::new(pb::DrainResponse { pending }))
+        let drained = match &self.operated {
+            Operated::Registry(registry) => pb::DrainResponse {
+                pending: registry.drain(within).await,
+                waiting: 0,
+            },
+            Operated::Dispatcher(dispatcher) => {
+                let left = dispatcher.drain(within).await.map_err(refused)?;
+                pb::DrainResponse {
+                    pending: left.in_flight as u64,
+                    waiting: left.waiting as u64,
+                }
+            }
+            Operated::Nothing => return Err(self.not_for("Drain", EITHER)),
+        };
+        Ok(Response::new(drained))
+    }
+
+    async fn retry_now(
+        &self,
+        request: Request<pb::RetryNowRequest>,
+    ) -> Result<Response<pb::RetryNowResponse>, Status> {
+        let asked = which(request.get_ref().clone())?;
+        self.admit(&request, "RetryNow", &format!("{asked:?}"))?;
+        let events = self.dispatcher("RetryNow")?.retry_now(&asked) as u64;
+        Ok(Response::new(pb::RetryNowResponse { events }))
+    }
+
+    async fn replay(
+        &self,
+        request: Request<pb::ReplayRequest>,
+    ) -> Result<Response<pb::ReplayResponse>, Status> {
+        let pb::ReplayRequest { topic, positions } = request.get_ref().clone();
+        let positions: Vec<_> = (positions.iter())
+            .map(|position| (position.partition, position.offset))
+            .collect();
+        self.admit(&request, "Replay", &format!("{topic} {positions:?}"))?;
+        let dispatcher = self.dispatcher("Replay")?;
+        let rewound = dispatcher
+            .replay(&topic, positions)
+            .await
+            .map_err(refused)?;
+        let replayed = rewound.into_iter().map(replayed).collect();
+        Ok(Response::new(pb::ReplayResponse { replayed }))
     }
 
     async fn lookup(
@@ -241,7 +391,7 @@ mod tests {
         AdminService {
             local: Local::new("joiner", component, Arc::new(NoFigures)),
             token: Token::new(token),
-            registry: None,
+            operated: Operated::Nothing,
         }
     }
 
@@ -253,7 +403,7 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::Unimplemented);
         assert_eq!(
             status.message(),
-            "Pause is for a registry, and this is a joiner"
+            "Pause is for a registry or a dispatcher, and this is a joiner"
         );
         assert!(
             joiner

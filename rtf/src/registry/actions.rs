@@ -42,11 +42,11 @@ pub async fn drain(replica: &Replica, time: Duration) -> Answer {
     let timeout_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     let request = replica.request(pb::DrainRequest { timeout_ms });
     match within(ANSWER_WITHIN + time, replica.admin().drain(request)).await {
-        Ok(pb::DrainResponse { pending: 0 }) => {
+        Ok(pb::DrainResponse { pending: 0, .. }) => {
             let words = "drained: paused, and nothing is under way";
             Answer::done(&replica.url, words, json!({ "paused": true, "pending": 0 }))
         }
-        Ok(pb::DrainResponse { pending }) => Answer {
+        Ok(pb::DrainResponse { pending, .. }) => Answer {
             ok: false,
             fields: json!({ "paused": true, "pending": pending }),
             ..Answer::failed(

@@ -48,9 +48,14 @@ impl Answer {
 
 /// Prints them; 1 unless all did it.
 pub fn print(answers: &[Answer], as_json: bool) -> ExitCode {
+    print_of("replicas", answers, as_json)
+}
+
+/// Prints answers of these, whatever they are called.
+pub fn print_of(whom: &str, answers: &[Answer], as_json: bool) -> ExitCode {
     if as_json {
-        let replicas: Vec<Value> = answers.iter().map(Answer::json).collect();
-        println!("{}", json!({ "replicas": replicas }));
+        let all: Vec<Value> = answers.iter().map(Answer::json).collect();
+        println!("{}", json!({ whom: all }));
     } else {
         let width = answers.iter().map(|answer| answer.url.len()).max();
         for Answer { url, words, .. } in answers {

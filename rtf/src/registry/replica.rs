@@ -1,4 +1,4 @@
-//! One running registry, as the command line reaches it.
+//! One running registry, or another role, as the command line reaches it.
 
 use crate::admin::Token;
 use crate::exit;
@@ -15,7 +15,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Longer than anything a registry takes for a call, but for a drain.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
-/// One registry.
+/// One registry, or one process of another role.
 pub struct Replica {
     /// Its address.
     pub url: String,
@@ -28,8 +28,20 @@ pub struct Replica {
 /// # Errors
 /// An address that is none.
 pub fn replicas(config: &Config, endpoints: &[String]) -> anyhow::Result<Vec<Replica>> {
+    at(config, endpoints, config.registries())
+}
+
+/// Those asked for, else all that are listed, of whichever role.
+///
+/// # Errors
+/// An address that is none.
+pub fn at(
+    config: &Config,
+    endpoints: &[String],
+    listed: Vec<String>,
+) -> anyhow::Result<Vec<Replica>> {
     let urls = match endpoints {
-        [] => config.registries(),
+        [] => listed,
         asked => asked.to_vec(),
     };
     let token = Token::new(&config.admin.token);

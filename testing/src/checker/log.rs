@@ -32,6 +32,8 @@ pub(super) struct Winners {
     pub(super) joined: BTreeMap<(u32, u64), JoinedRow>,
     /// Those that were given up or could not be read, likewise: what the dead-letter topic must hold.
     pub(super) given_up: BTreeMap<(u32, u64), GivenUp>,
+    /// Those that were given up.
+    unjoinable: BTreeMap<(u32, u64), JoinedRow>,
     /// How many of each.
     pub(super) counts: Checked,
 }
@@ -91,6 +93,7 @@ impl Winners {
             fates: Vec::new(),
             joined: BTreeMap::new(),
             given_up: BTreeMap::new(),
+            unjoinable: BTreeMap::new(),
             counts: Checked::default(),
         };
         let judge = Judge { join, sent };
@@ -177,11 +180,22 @@ impl Winners {
             }),
             Ok((fate, row)) => {
                 self.count(&fate);
+                let rows = match fate {
+                    Fate::Joined { .. } => &mut self.joined,
+                    _ => &mut self.unjoinable,
+                };
+                rows.extend(row.map(|open| (place, JoinedRow { open, logged_ms })));
                 self.fates.push(fate);
-                let row = row.map(|open| (place, JoinedRow { open, logged_ms }));
-                self.joined.extend(row);
             }
         }
+    }
+
+    /// Redis must hold those too that were given up.
+    pub(super) fn emit_unjoinable(&mut self) {
+        self.joined.append(&mut self.unjoinable);
+        // What has a row is no dead letter.
+        self.given_up
+            .retain(|_, ended| ended.outcome != "unjoinable");
     }
 
     fn count(&mut self, fate: &Fate) {
@@ -222,7 +236,7 @@ impl Judge<'_> {
         self.sent.parked.get(&event.source).copied()
     }
 
-    /// How the event ended, with its row if it was joined; or what is wrong.
+    /// How the event ended, with its row if it has one; or what is wrong.
     fn fate(&self, event: &Event<'_>) -> Result<(Fate, Option<Bytes>), String> {
         let (topic, ..) = event.source;
         let source = self.source(event);
@@ -249,7 +263,7 @@ impl Judge<'_> {
                 if original != *sent {
                     return Err("does not keep its original".into());
                 }
-                Ok((self.unjoinable(event, &row, sent)?, None))
+                Ok((self.unjoinable(event, &row, sent)?, Some(row)))
             }
             Body::Malformed { words, original } => {
                 self.malformed(event, &words)?;

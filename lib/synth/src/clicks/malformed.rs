@@ -3,10 +3,9 @@
 //! Several are such that a careless reader would take them for good: cut only at the last byte, followed by
 //! text, broken far behind the key. What would be their ids and keys belongs to no good event.
 
-use crate::clicks::ClicksParams;
 use crate::clicks::pair::Clock;
 use crate::event::{Event, Expect, Side};
-use crate::ids::{Ids, Sort};
+use crate::ids::Ids;
 use crate::share::Share;
 
 #[derive(Clone, Copy)]
@@ -49,30 +48,25 @@ const KINDS: [Kind; 15] = [
     Kind::RawControl,
 ];
 
+/// What the fields are called; the same where the id is the key.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    pub(crate) id: &'static str,
+    pub(crate) key: &'static str,
+}
+
 /// Makes the malformed records of one side.
-pub(super) struct Malformer {
-    side: Side,
-    share: Share,
-    ids: Ids,
-    clock: Clock,
+pub(crate) struct Malformer {
+    pub(crate) side: Side,
+    pub(crate) names: Names,
+    pub(crate) share: Share,
+    pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
 }
 
 impl Malformer {
-    pub(super) fn new(params: &ClicksParams, side: Side) -> Self {
-        let sort = match side {
-            Side::Foreign => Sort::MalformedClick,
-            Side::Primary => Sort::MalformedQuery,
-        };
-        Self {
-            side,
-            share: params.malformed,
-            ids: Ids::new(params.seed, params.start_ms, sort),
-            clock: Clock::new(params),
-        }
-    }
-
     /// The malformed record that is sent beside pair `index`, if one is.
-    pub(super) fn beside(&self, index: u64) -> Option<Event> {
+    pub(crate) fn beside(&self, index: u64) -> Option<Event> {
         let nth = self.share.nth_at(index)?;
         let at_ms = self.clock.beside_ms(index, self.side);
         let kind = KINDS[(nth % KINDS.len() as u64) as usize];
@@ -113,16 +107,19 @@ impl Malformer {
         text.into_bytes()
     }
 
-    /// An object of this side with these JSON values as id and key. A query's id is its key: of the two the
-    /// one that is wrong is written.
+    /// An object with these JSON values as id and key. Where the id is the key, the one of the two that is wrong is written.
     fn object(&self, id: Option<&str>, key: Option<&str>, note: &str, time: i64) -> String {
         let field = |name: &str, value: Option<&str>| {
             value.map_or_else(String::new, |value| format!("\"{name}\":{value},"))
         };
-        let head = match self.side {
-            Side::Foreign => field("click_id", id) + &field("query_id", key),
-            Side::Primary if matches!(id, None | Some("null")) => field("query_id", id),
-            Side::Primary => field("query_id", key),
+        let Names {
+            id: id_name,
+            key: key_name,
+        } = self.names;
+        let head = match id {
+            _ if id_name != key_name => field(id_name, id) + &field(key_name, key),
+            None | Some("null") => field(id_name, id),
+            Some(_) => field(key_name, key),
         };
         format!("{{{head}\"time\":{time},\"note\":\"{note}\"}}")
     }

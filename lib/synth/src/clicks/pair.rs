@@ -42,11 +42,11 @@ pub(super) struct Pairs {
 
 /// When the events of a pair happen and are sent.
 #[derive(Clone, Copy)]
-pub(super) struct Clock {
-    start_ms: i64,
-    per_second: NonZeroU32,
-    click_after_ms: i64,
-    late_by_ms: i64,
+pub(crate) struct Clock {
+    pub(crate) start_ms: i64,
+    pub(crate) per_second: NonZeroU32,
+    pub(crate) click_after_ms: i64,
+    pub(crate) late_by_ms: i64,
 }
 
 // Which words of a pair's draw its query, its click and the padding of both are made from.
@@ -106,17 +106,17 @@ impl Clock {
     }
 
     /// When the query of pair `index` is made, in milliseconds after the start.
-    fn query_ms(self, index: u64) -> i64 {
+    pub(crate) fn query_ms(self, index: u64) -> i64 {
         let ms = index.saturating_mul(1000) / u64::from(self.per_second.get());
         // Saturating here and below: at the far end of 64 bits times stand still instead of wrapping round.
         i64::try_from(ms).unwrap_or(i64::MAX)
     }
 
-    fn click_ms(self, index: u64) -> i64 {
+    pub(crate) fn click_ms(self, index: u64) -> i64 {
         self.query_ms(index).saturating_add(self.click_after_ms)
     }
 
-    fn late_query_ms(self, index: u64) -> i64 {
+    pub(crate) fn late_query_ms(self, index: u64) -> i64 {
         self.click_ms(index).saturating_add(self.late_by_ms)
     }
 
@@ -129,7 +129,7 @@ impl Clock {
     }
 
     /// The time written into an event that happens at `at_ms`.
-    pub(super) fn time(self, at_ms: i64) -> i64 {
+    pub(crate) fn time(self, at_ms: i64) -> i64 {
         self.start_ms.saturating_add(at_ms)
     }
 }

@@ -2,6 +2,7 @@
 //! be good, shares as asked for, and an oracle that agrees with what is sent.
 
 mod clicks;
+mod example;
 mod vacation;
 
 use std::collections::HashSet;
