@@ -29,6 +29,7 @@ pub struct Checker {
     redis: String,
     join: Join,
     emits: bool,
+    folds: bool,
 }
 
 /// What is there, after all of it was found right.
@@ -54,6 +55,7 @@ impl Checker {
             redis: redis.into(),
             join,
             emits: false,
+            folds: false,
         }
     }
 
@@ -64,6 +66,13 @@ impl Checker {
         Self { emits, ..self }
     }
 
+    /// White space around keys and their case are ignored; what is expected has them folded.
+    #[must_use]
+    pub fn folding(self) -> Self {
+        let folds = true;
+        Self { folds, ..self }
+    }
+
     /// Checks that what is there is what must be there: each event once in the log with the right outcome and the
     /// right partner, each joined row once in Redis, in order, and nothing else. For a pipeline at rest.
     ///
@@ -71,7 +80,7 @@ impl Checker {
     /// The first few of each sort of what is wrong, or something cannot be read.
     pub fn check<F: Into<Fate>>(&self, expected: impl IntoIterator<Item = F>) -> Result<Checked> {
         let mut problems = Problems::default();
-        let sent = Sent::read(&self.settings, &self.join)?;
+        let sent = Sent::read(&self.settings, &self.join, self.folds)?;
         let mut winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
         if self.emits {
             winners.emit_unjoinable();
