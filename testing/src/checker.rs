@@ -31,6 +31,7 @@ pub struct Checker {
     join: Join,
     has_letters: bool,
     emits: bool,
+    folds: bool,
 }
 
 /// What is there, after all of it was found right.
@@ -57,6 +58,7 @@ impl Checker {
             join,
             has_letters: true,
             emits: false,
+            folds: false,
         }
     }
 
@@ -76,6 +78,13 @@ impl Checker {
         Self { emits, ..self }
     }
 
+    /// White space around keys and their case are ignored; what is expected has them folded.
+    #[must_use]
+    pub fn folding(self) -> Self {
+        let folds = true;
+        Self { folds, ..self }
+    }
+
     /// Checks that what is there is what must be there: each event once in the log with the right outcome and the
     /// right partner, each joined row once in Redis, each other one once among the dead letters, in order, and nothing else. For a pipeline at
     /// rest; the last dead letters may still be on their way.
@@ -84,7 +93,7 @@ impl Checker {
     /// The first few of each sort of what is wrong, or something cannot be read.
     pub fn check<F: Into<Fate>>(&self, expected: impl IntoIterator<Item = F>) -> Result<Checked> {
         let mut problems = Problems::default();
-        let sent = Sent::read(&self.settings, &self.join)?;
+        let sent = Sent::read(&self.settings, &self.join, self.folds)?;
         let mut winners = Winners::read(&self.settings, &self.join, &sent, &mut problems)?;
         if self.emits {
             winners.emit_unjoinable();

@@ -209,6 +209,23 @@ fn fields_may_stand_beside_the_value() {
 }
 
 #[test]
+fn the_examples_are_good() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut count = 0;
+    for example in std::fs::read_dir(&folder).unwrap() {
+        let example = example.unwrap().path();
+        if example.is_dir() {
+            let config = Config::load_with(Some(&example.join("rtf.toml")), [], &[]).unwrap();
+            assert_eq!(config.check(), [], "{}", example.display());
+            assert!(example.join("README.md").is_file());
+            assert_eq!(example.file_name().unwrap(), config.join.name.as_str());
+            count += 1;
+        }
+    }
+    assert!(count >= 4, "{count} examples");
+}
+
+#[test]
 fn secrets_are_neither_printed_nor_logged() {
     let text = format!(
         "{GOOD}\n[redis]\nurl = \"redis://user:hunter2@host:1/0\"\n[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n"

@@ -283,9 +283,10 @@ impl Judge<'_> {
         for primary in &row.primary {
             let sent = self.sent.primary.get(primary.get().as_bytes());
             let sent = sent.ok_or_else(|| format!("has a partner never sent: {primary}"))?;
-            let is_partner =
-                |sent: &&Original| text_of(sent, self.join.primary.key).as_ref() == Some(&row.key);
-            let partner = sent.iter().find(is_partner);
+            let key = |sent: &Original| self.sent.key(sent, self.join.primary.key);
+            let partner = sent
+                .iter()
+                .find(|sent| key(sent).as_ref() == Some(&row.key));
             let partner =
                 partner.ok_or_else(|| format!("has a partner of another key: {primary}"))?;
             let id = text_of(partner, self.join.primary.id);
@@ -349,7 +350,7 @@ impl Judge<'_> {
         if id.as_ref() != Some(&row.id) {
             return Err("has another id than its event".into());
         }
-        if text_of(sent, self.join.foreign.key).as_ref() != Some(&row.key) {
+        if self.sent.key(sent, self.join.foreign.key).as_ref() != Some(&row.key) {
             return Err(format!(
                 "has a row with the key {}",
                 shown(row.key.as_bytes())

@@ -24,10 +24,12 @@ pub(super) struct Sent {
     pub(super) parked: Parked,
     /// The primaries, by their values.
     pub(super) primary: HashMap<Bytes, Vec<Original>>,
+    folds: bool,
 }
 
 impl Sent {
-    pub(super) fn read(settings: &Settings, join: &Join) -> Result<Self> {
+    /// `folds`: keys are trimmed and in lower case.
+    pub(super) fn read(settings: &Settings, join: &Join, folds: bool) -> Result<Self> {
         let mut reader = TopicReader::open(settings, join.foreign.topic)?;
         let foreign_id = reader.info().id;
         let mut foreign = HashMap::new();
@@ -48,6 +50,16 @@ impl Sent {
             foreign_id,
             foreign,
             primary,
+            folds,
+        })
+    }
+
+    /// The key of a record; these are its fields.
+    pub(super) fn key(&self, record: &Original, fields: &str) -> Option<String> {
+        let key = text_of(record, fields)?;
+        Some(match self.folds {
+            true => key.trim().to_lowercase(),
+            false => key,
         })
     }
 }
