@@ -112,7 +112,15 @@ fn dispatcher_status(dispatcher: &DispatcherHandle) -> pb::DispatcherStatus {
             too_old: tally.too_old,
             retries: tally.retries,
             wakeups: tally.wakeups,
+            parked: tally.parked,
+            wasted: tally.wasted,
         }),
+        parked: (status.parked.into_iter())
+            .map(|tier| pb::Parked {
+                topic: tier.topic,
+                records: tier.records,
+            })
+            .collect(),
     }
 }
 

@@ -74,7 +74,7 @@ fn shown(url: &str, seen: &Result<Seen, String>) -> String {
         ""
     };
     format!(
-        "{url}  {}\n  group {} reads {}\n  {} in flight, {} wait ({}), up {}, version {}{full}\n\n{}\n{}\n{}",
+        "{url}  {}\n  group {} reads {}\n  {} in flight, {} wait ({}), up {}, version {}{full}\n\n{}\n{}\n{}\n{}",
         seen.state(),
         status.group,
         status.topic,
@@ -85,6 +85,7 @@ fn shown(url: &str, seen: &Result<Seen, String>) -> String {
         seen.admin.version,
         partitions(&status.partitions),
         waiting(&status.waiting_by_age),
+        parked(&status.parked),
         ended(status.tally.unwrap_or_default()),
     )
 }
@@ -141,7 +142,15 @@ fn ended(tally: pb::DispatcherTally) -> Table {
     table
 }
 
-fn counts(tally: pb::DispatcherTally) -> [(&'static str, u64); 7] {
+fn parked(parked: &[pb::Parked]) -> Table {
+    let mut table = Table::new(&[("PARKED IN", Align::Left), ("EVENTS", Align::Right)]);
+    for tier in parked {
+        table.row(vec![tier.topic.clone(), human::count(tier.records)]);
+    }
+    table
+}
+
+fn counts(tally: pb::DispatcherTally) -> [(&'static str, u64); 9] {
     [
         ("joined", tally.joined),
         ("unjoinable", tally.unjoinable),
@@ -150,6 +159,8 @@ fn counts(tally: pb::DispatcherTally) -> [(&'static str, u64); 7] {
         ("too_old", tally.too_old),
         ("retries", tally.retries),
         ("wakeups", tally.wakeups),
+        ("parked", tally.parked),
+        ("wasted", tally.wasted),
     ]
 }
 
@@ -169,6 +180,10 @@ fn as_json(url: &str, seen: &Result<Seen, String>) -> Value {
         let below_ms = (age.below_ms > 0).then_some(age.below_ms);
         json!({ "below_ms": below_ms, "events": age.events })
     };
+    let parked = status.parked.iter();
+    let parked: serde_json::Map<_, _> = parked
+        .map(|tier| (tier.topic.clone(), tier.records.into()))
+        .collect();
     let tally = counts(status.tally.unwrap_or_default());
     let tally: serde_json::Map<_, _> = tally
         .map(|(k, v)| (k.to_owned(), v.into()))
@@ -178,7 +193,7 @@ fn as_json(url: &str, seen: &Result<Seen, String>) -> Value {
         "endpoint": url, "ok": seen.is_well(), "ready": seen.admin.ready, "reason": seen.admin.reason, "paused": status.paused,
         "full": status.full, "version": seen.admin.version, "uptime_ms": seen.admin.uptime_ms, "topic": status.topic, "group": status.group,
         "in_flight": status.in_flight, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
-        "waiting_by_age": status.waiting_by_age.iter().map(age).collect::<Vec<_>>(), "tally": tally,
+        "parked": parked, "waiting_by_age": status.waiting_by_age.iter().map(age).collect::<Vec<_>>(), "tally": tally,
         "partitions": status.partitions.iter().map(partition).collect::<Vec<_>>(),
     })
 }
