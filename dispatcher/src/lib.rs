@@ -10,7 +10,7 @@
 //! reader (OS thread) ─▶ intake ─▶ Core ─▶ batch ─▶ carry: look up ─▶ join ─▶ register
 //!        ▲                         ▲ │                         │
 //!   pause, commit                  │ └── waiting ◀── not found ┘
-//!                      wake-ups ───┘        (retry: back-off, key, deadline)
+//!                      wake-ups ───┘        (retry: back-off, key, collecting, deadline)
 //! ```
 //!
 //! [`Core`] decides and does nothing; the reader, the carriers and the listener do and decide nothing. What waits longer than memory
