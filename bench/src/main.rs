@@ -5,6 +5,7 @@ mod ids;
 mod latency;
 mod pass_through;
 mod process;
+mod replay;
 mod stage;
 
 use crate::latency::{Latency, Who};
@@ -29,6 +30,8 @@ enum Command {
     PassThrough(pass_through::Args),
     /// What remembering ids costs, in a hot bucket and in sealed ones
     Ids(ids::Args),
+    /// How fast the foreign topic is read again when all of it is resolved
+    Replay(replay::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         Command::Run(args) => run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
+        Command::Replay(args) => replay::run(&args),
     }
 }
 
