@@ -5,6 +5,7 @@ mod ids;
 mod latency;
 mod pass_through;
 mod process;
+mod replay;
 mod stage;
 mod waiting;
 
@@ -32,6 +33,8 @@ enum Command {
     Waiting(waiting::Args),
     /// What remembering ids costs, in a hot bucket and in sealed ones
     Ids(ids::Args),
+    /// How fast the foreign topic is read again when all of it is resolved
+    Replay(replay::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),
+        Command::Replay(args) => replay::run(&args),
     }
 }
 

@@ -114,17 +114,22 @@ impl Stage {
     pub fn pipeline(&self, name: &str, topics: &Topics) -> Result<Process> {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder)?;
-        let file = folder.join("rtf.toml");
-        std::fs::write(
-            &file,
-            self.configuration(name, topics, &folder.display().to_string()),
-        )?;
+        let file = self.config(name);
+        let dispatcher = rtf_testing::free_role_port()?;
+        let configuration =
+            self.configuration(name, topics, &folder.display().to_string(), dispatcher);
+        std::fs::write(&file, configuration)?;
         let mut command = Command::new(rtf_binary().context("cargo build --release -p rtf")?);
         command.arg("run").arg("-c").arg(&file);
         Process::spawn("rtf run", &command, &self.log(name))
     }
 
-    fn configuration(&self, name: &str, topics: &Topics, folder: &str) -> String {
+    /// Where a pipeline's configuration is.
+    pub fn config(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name).join("rtf.toml")
+    }
+
+    fn configuration(&self, name: &str, topics: &Topics, folder: &str, dispatcher: u16) -> String {
         let Topics { foreign, primary } = topics;
         let (bootstrap, redis) = (self.kafka.bootstrap(), self.redis.url());
         format!(
@@ -133,7 +138,7 @@ kafka.bootstrap = "{bootstrap}"
 redis = {{ url = "{redis}", max_rows = 0 }}
 registry = {{ partitions = {LOG_PARTITIONS}, data = "{folder}/registry", listen = "127.0.0.1:0" }}
 joiner = {{ data = "{folder}/joiner", listen = "127.0.0.1:0" }}
-dispatcher.listen = "127.0.0.1:0"
+dispatcher.listen = "127.0.0.1:{dispatcher}"
 publisher.listen = "127.0.0.1:0"
 web.listen = "127.0.0.1:0"
 [join]

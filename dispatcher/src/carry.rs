@@ -9,8 +9,8 @@ use crate::parker::{NotParked, Parker};
 use crate::step::{Next, Step, after_join, after_lookup, after_register};
 use crate::{Answers, Backoff, Done, Flight, Subject};
 use rtf_proto::{
-    ForeignEvent, JoinVerdict, Joiner, JoinerError, LookupItem, Registration, Registry,
-    RegistryError, Resolved, Verdict,
+    ForeignEvent, JoinVerdict, Joiner, JoinerError, Known, LookupItem, Registration, Registry,
+    RegistryError, Verdict,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl Carrier {
             return items;
         };
         self.health.well(Part::Registry);
-        let next = |item: &mut Item, answer: Option<Resolved>| after_lookup(&item.flight, answer);
+        let next = |item: &mut Item, answer: Option<Known>| after_lookup(&item.flight, answer);
         round.settle(items, answers, Item::is_looked_up, next)
     }
 

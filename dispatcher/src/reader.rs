@@ -417,7 +417,10 @@ impl Reader {
     }
 
     fn adjust_pauses(&mut self, reader: &GroupReader<Member>) {
-        self.pauses.forget(&reader.events().take_new());
+        let new = reader.events().take_new();
+        self.pauses.forget(&new);
+        // Whoever had them in between has committed something else, and our last word may have been refused.
+        self.committed.retain(|partition, _| !new.contains(partition));
         let (assigned, crowded) = {
             let core = self.engine.core();
             let crowded: BTreeSet<PartitionId> = core.crowded().collect();
@@ -542,6 +545,9 @@ impl Reader {
     }
 
     fn commit(&mut self, reader: &GroupReader<Member>) {
+        if reader.take_commit_failed() {
+            self.committed.clear();
+        }
         let positions = {
             let core = self.engine.core();
             core.positions(&core.assignment())

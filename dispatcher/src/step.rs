@@ -1,7 +1,7 @@
 //! What comes next for a record, given an answer. Pure; [`crate::carry`] makes the calls.
 //!
 //! ```text
-//! look up ─┬─ resolved ─▶ done
+//! look up ─┬─ resolved, too old ─▶ done
 //!          ├─ event ─▶ join ─┬─ joined, already resolved, too old ─▶ done
 //!          │                 ├─ not found ─▶ waits; at the last try: register UNJOINABLE(timed_out)
 //!          │                 ├─ collecting ─▶ waits for further partners
@@ -12,7 +12,7 @@
 
 use crate::registration::{is_smallest, unjoinable, without_original};
 use crate::{Done, Flight, Subject};
-use rtf_proto::{JoinVerdict, Reason, Registration, Resolved, Verdict};
+use rtf_proto::{JoinVerdict, Known, Reason, Registration, Verdict};
 
 /// What is to be done for a record.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,9 +40,10 @@ pub(crate) enum Next {
     Done(Done),
 }
 
-pub(crate) fn after_lookup(flight: &Flight, answer: Option<Resolved>) -> Next {
+pub(crate) fn after_lookup(flight: &Flight, answer: Option<Known>) -> Next {
     match (answer, &flight.subject) {
-        (Some(_), _) => Next::Done(Done::AlreadyResolved),
+        (Some(Known::Resolved(_)), _) => Next::Done(Done::AlreadyResolved),
+        (Some(Known::TooOld), _) => Next::Done(Done::TooOld),
         (None, Subject::Event(_)) => Next::Go(Step::Join),
         (None, Subject::Malformed(registration)) => register(registration.clone()),
     }
@@ -99,6 +100,14 @@ mod tests {
     use super::*;
     use crate::testing::flight;
     use rtf_proto::Outcome;
+
+    #[test]
+    fn what_is_too_old_waits_for_nobody() {
+        let flight = flight(0, 1, "k");
+        let next = after_lookup(&flight, Some(Known::TooOld));
+        assert_eq!(next, Next::Done(Done::TooOld));
+        assert_eq!(after_lookup(&flight, None), Next::Go(Step::Join));
+    }
 
     #[test]
     fn only_the_last_try_gives_up() {

@@ -8,7 +8,7 @@ use rtf_dispatcher::{
 use rtf_kafka::{Cluster, Embedded, Sender, Settings};
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus,
-    LookupItem, Offset, Outcome, PartitionId, Registration, Registry, RegistryError,
+    Known, LookupItem, Offset, Outcome, PartitionId, Registration, Registry, RegistryError,
     RegistryStatus, Resolved, Token, Verdict, WakeupStream,
 };
 use rtf_service::Readiness;
@@ -137,15 +137,15 @@ impl Registry for World {
         }
     }
 
-    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         let state = self.0.lock();
         let resolved = |item: &LookupItem| {
             let (outcome, _) = state.log.get(&item.id)?;
-            Some(Resolved {
+            Some(Known::Resolved(Resolved {
                 partition: 0,
                 offset: 0,
                 outcome: *outcome,
-            })
+            }))
         };
         match state.weather {
             Weather::Away => Err(RegistryError::Busy),
@@ -677,4 +677,17 @@ async fn a_replay_goes_back_only_and_changes_nothing() {
     assert_eq!(committed(&broker), EVENTS as u64);
     let stopped = handle.replay(TOPIC, vec![(0, 0)]).await;
     assert_eq!(stopped, Err(OperatorError::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_refused_is_made_good_though_nothing_moves_on() {
+    let (broker, sender) = broker(1);
+    let world = World::default();
+    world.arrive(["k".into()]);
+    broker.refuse_commit();
+    send(&sender, 1, [click(0, "k")]);
+    let running = Running::start(&world, broker.settings(), options());
+    until("it is resolved", || world.resolved() == 1).await;
+    until("it is committed", || committed(&broker) == 1).await;
+    running.stop().await;
 }

@@ -258,8 +258,8 @@ mod tests {
     use futures::FutureExt;
     use rtf_json::{Folding, Parts};
     use rtf_proto::{
-        AcceptedStream, EventId, LookupItem, Original, PartitionId, RegistryStatus, Resolved,
-        Source, Token, TopicId,
+        AcceptedStream, EventId, Known, LookupItem, Original, PartitionId, RegistryStatus, Source,
+        Token, TopicId,
     };
 
     /// Answers with what it is told, and remembers what it was asked.
@@ -288,7 +288,7 @@ mod tests {
             self.asked.lock().extend(batch);
             self.answer.lock().take().unwrap_or(verdicts)
         }
-        async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+        async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
             Err(RegistryError::Busy)
         }
         async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {

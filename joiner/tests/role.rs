@@ -8,9 +8,9 @@ use rtf_json::Folding;
 use rtf_kafka::{Embedded, Sender, Settings};
 use rtf_proto::client::{Endpoints, JoinerClient};
 use rtf_proto::{
-    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Resolved, Source,
-    Token, TopicId, Verdict,
+    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
+    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, Token,
+    TopicId, Verdict,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Registry for Yes {
         let rows = batch.iter().map(|item| item.body.len() as u64);
         Ok(rows.map(Verdict::Registered).collect())
     }
-    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         Err(RegistryError::Busy)
     }
     async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {

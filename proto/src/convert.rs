@@ -3,7 +3,7 @@
 use crate::record::id_fits;
 use crate::{
     Accepted, AcceptedBatch, EventId, ForeignEvent, JoinKey, JoinVerdict, JoinerError,
-    JoinerStatus, LookupItem, MAX_ID_BYTES, Offset, Original, Outcome, Registration,
+    JoinerStatus, Known, LookupItem, MAX_ID_BYTES, Offset, Original, Outcome, Registration,
     RegistryBucket, RegistryError, RegistryPartition, RegistryStatus, Resolved, Source, SourceId,
     Token, TopicId, Verdict, pb,
 };
@@ -167,6 +167,7 @@ impl From<Option<Resolved>> for pb::Found {
                 partition: found.partition,
                 offset: found.offset,
                 outcome: found.outcome.code().into(),
+                too_old: false,
             },
         }
     }
@@ -184,6 +185,27 @@ impl TryFrom<pb::Found> for Option<Resolved> {
             offset: found.offset,
             outcome,
         }))
+    }
+}
+
+impl From<Option<Known>> for pb::Found {
+    fn from(known: Option<Known>) -> Self {
+        let too_old = known == Some(Known::TooOld);
+        Self {
+            too_old,
+            ..known.and_then(Known::resolved).into()
+        }
+    }
+}
+
+impl TryFrom<pb::Found> for Option<Known> {
+    type Error = BadMessage;
+    fn try_from(found: pb::Found) -> Result<Self, BadMessage> {
+        if found.too_old {
+            return Ok(Some(Known::TooOld));
+        }
+        let resolved: Option<Resolved> = found.try_into()?;
+        Ok(resolved.map(Known::Resolved))
     }
 }
 

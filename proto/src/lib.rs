@@ -34,7 +34,7 @@ pub use original::{Header, Original};
 pub use outcome::{Outcome, Reason};
 pub use ports::{
     Accepted, AcceptedBatch, AcceptedStream, ForeignEvent, JoinVerdict, Joiner, JoinerError,
-    JoinerStatus, LookupItem, Registration, Registry, RegistryBucket, RegistryError,
+    JoinerStatus, Known, LookupItem, Registration, Registry, RegistryBucket, RegistryError,
     RegistryPartition, RegistryStatus, Resolved, Verdict, WakeupStream,
 };
 pub use source::Source;

@@ -57,6 +57,25 @@ pub struct Resolved {
     pub outcome: Outcome,
 }
 
+/// What a registry knows of an id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// It is remembered.
+    Resolved(Resolved),
+    /// Its place lies below the floor: it was resolved once, and is forgotten. Registering it would say the same.
+    TooOld,
+}
+
+impl Known {
+    /// The record that decided it, if it is remembered.
+    pub fn resolved(self) -> Option<Resolved> {
+        match self {
+            Self::Resolved(resolved) => Some(resolved),
+            Self::TooOld => None,
+        }
+    }
+}
+
 /// A record that won its id, on its way to a sink.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Accepted {
@@ -180,8 +199,8 @@ pub trait Registry: Send + Sync + 'static {
     /// Not cancel-safe in its outcome: a dropped call goes on, and its records may be in the log.
     async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError>;
 
-    /// What is known of each id, in order. A hit is final, a miss proves nothing.
-    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError>;
+    /// What is known of each id, in order. A hit is final, and so is a floor; a miss proves nothing.
+    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError>;
 
     /// Tells the log that everything of these sources below these offsets has an outcome in it. Now and then: what was registered beyond
     /// the marks is never forgotten.

@@ -370,6 +370,25 @@ mod tests {
         assert!(age.is_below_floor(SOURCE, 41) && !age.is_below_floor(SOURCE, 42));
     }
 
+    /// A replay announces its source from further up.
+    #[test]
+    fn a_mark_that_goes_back_changes_nothing() {
+        let mut age = settled();
+        age.advance(1000);
+        age.registered(SOURCE, 41);
+        age.progressed([(SOURCE, 45)]);
+        let before = age.clone();
+        age.progressed([(SOURCE, 3)]);
+        assert_eq!(age, before);
+        age.advance(1100);
+        age.advance(2300);
+        age.bury();
+        assert!(
+            age.is_below_floor(SOURCE, 44),
+            "the floor is the highest mark"
+        );
+    }
+
     #[test]
     fn a_split_begins_a_bucket_and_forgets_nothing_earlier() {
         let ids = |age: &Age| age.buckets().iter().map(|b| b.id).collect::<Vec<_>>();

@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use rtf_kafka::Settings;
 use rtf_proto::control::Control;
 use rtf_proto::{
-    AcceptedBatch, AcceptedStream, EventId, LogId, LookupItem, Offset, PartitionId, Registration,
-    Registry, RegistryError, RegistryPartition, RegistryStatus, Resolved, SourceId, Verdict,
+    AcceptedBatch, AcceptedStream, EventId, Known, LogId, LookupItem, Offset, PartitionId,
+    Registration, Registry, RegistryError, RegistryPartition, RegistryStatus, Resolved, Source,
+    SourceId, Verdict,
 };
 use rtf_service::crash;
 use std::collections::BTreeSet;
@@ -259,10 +260,9 @@ fn not_served(partition: PartitionId) -> RegistryError {
 }
 
 /// Whether an id that is not remembered is not to be registered either.
-fn is_too_old(lane: &Lane, item: &Registration) -> bool {
-    let source = (item.source.topic_id, item.source.partition);
+fn is_too_old(lane: &Lane, source: &Source) -> bool {
     let remembered = lane.remembered.read();
-    remembered.is_below_floor(source, item.source.offset)
+    remembered.is_below_floor((source.topic_id, source.partition), source.offset)
 }
 
 /// A replica, as its callers see it; cheap to clone.
@@ -378,7 +378,7 @@ impl Registry for RegistryHandle {
                 // A hit is final; only a miss needs the log.
                 Some((_, winner)) => batch.give(index, known_verdict(&item, &winner)),
                 // So is a floor.
-                None if is_too_old(&lane, &item) => batch.give(index, Verdict::TooOld),
+                None if is_too_old(&lane, &item.source) => batch.give(index, Verdict::TooOld),
                 None => unknown.push((index, item)),
             }
         }
@@ -399,17 +399,22 @@ impl Registry for RegistryHandle {
         Ok(verdicts)
     }
 
-    async fn lookup(&self, items: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    async fn lookup(&self, items: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         self.is_serving()?;
         let lanes = self.0.lanes_of(items.iter().map(|item| &item.id))?;
-        let ids = items.into_iter().map(|item| item.id);
-        let found = self.find_all(lanes.into_iter().zip(ids).collect()).await?;
-        let resolved = |(partition, winner): (PartitionId, Winner)| Resolved {
-            partition,
-            offset: winner.offset,
-            outcome: winner.outcome,
+        let ids = items.iter().map(|item| item.id.clone());
+        let found = self.find_all(lanes.iter().cloned().zip(ids).collect());
+        let found = found.await?.into_iter().zip(items.iter().zip(&lanes));
+        let known = |(found, (item, lane)): (Found, (&LookupItem, &Arc<Lane>))| match found {
+            Some((partition, winner)) => Some(Known::Resolved(Resolved {
+                partition,
+                offset: winner.offset,
+                outcome: winner.outcome,
+            })),
+            // Else an event without a partner would wait for one in vain, though nothing could come of it.
+            None => is_too_old(lane, &item.source).then_some(Known::TooOld),
         };
-        Ok(found.into_iter().map(|found| found.map(resolved)).collect())
+        Ok(found.map(known).collect())
     }
 
     async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError> {

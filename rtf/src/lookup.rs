@@ -9,7 +9,7 @@ use rtf_kafka::{Cluster, Isolation, Polled, Record, Settings, Start, Tail};
 use rtf_proto::client::{Endpoints, RegistryClient};
 use rtf_proto::record::{Body, Content, decode};
 use rtf_proto::{
-    EventId, LookupItem, Offset, PartitionId, Registry, Resolved, Source, naming, row,
+    EventId, Known, LookupItem, Offset, PartitionId, Registry, Resolved, Source, naming, row,
 };
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCo
     let found = tokio::time::timeout(options::ANSWER_WITHIN, registry(config)?.lookup(vec![item]))
         .await
         .context("the registry did not answer in time")??;
-    let Some(resolved) = found.into_iter().next().flatten() else {
+    let Some(resolved) = found.into_iter().next().flatten().and_then(Known::resolved) else {
         report_unknown(&wanted, json);
         return Ok(ExitCode::FAILURE);
     };

@@ -62,7 +62,10 @@ fn an_operator_looks_after_two_dispatchers() -> Result<()> {
     scene.drained(&tally)?;
     let checked = scene.check()?;
     scene.verified(&checked, &tally)?;
-    all_is_shown(&scene.pipeline, tally.foreign_records())
+    all_is_shown(&scene.pipeline, tally.foreign_records())?;
+    each_reads_its_share_again(&scene.pipeline, tally.foreign_records())?;
+    ensure!(scene.check()? == checked, "the replay changed something");
+    Ok(())
 }
 
 fn operator(pipeline: &Pipeline, arguments: &[&str]) -> Result<Finished> {
@@ -228,6 +231,36 @@ fn what_waits_is_tried(pipeline: &Pipeline) -> Result<()> {
     }
     let usage = operator(pipeline, &["retry-now"])?;
     ensure!(usage.code() == 64, "{}", usage.output);
+    Ok(())
+}
+
+fn each_reads_its_share_again(pipeline: &Pipeline, records: u64) -> Result<()> {
+    let back = [
+        "--to-earliest",
+        "--running",
+        "--execute",
+        "--watch",
+        "--json",
+    ];
+    let first = format!("http://127.0.0.1:{}", pipeline.port(Role::Dispatcher, 0));
+    let half = pipeline.rtf(
+        "replay",
+        &[back.as_slice(), &["--endpoint", &first]].concat(),
+    )?;
+    let report = half.json()?;
+    ensure!(
+        half.code() == 1 && report["executed"] == false,
+        "{}",
+        half.output
+    );
+    let failures = report["failures"].to_string();
+    ensure!(failures.contains("did not go back"), "{failures}");
+    let found = report["caught_up"]["tally"]["already_resolved"].as_u64();
+    ensure!(found > Some(0) && found < Some(records), "{report}");
+
+    let report = pipeline.rtf("replay", &back)?.done()?;
+    let found = &report["caught_up"]["tally"]["already_resolved"];
+    ensure!(report["executed"] == true && *found == records, "{report}");
     Ok(())
 }
 

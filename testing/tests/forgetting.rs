@@ -60,6 +60,9 @@ fn what_is_forgotten_is_not_joined_again() -> Result<()> {
         "{too_old} too old, of {} records",
         tally.foreign_records()
     );
+    // Also the events that never had a partner: the look-up says so, and none waits in vain once more.
+    let retries = http::metric(&url, "rtf_dispatcher_retries_total", "")?;
+    ensure!(retries == 0.0, "{retries} retries of what is forgotten");
     ensure!(
         scene.progress.logged_events()? == logged,
         "the log has new events"

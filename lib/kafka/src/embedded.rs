@@ -74,6 +74,13 @@ impl Embedded {
             .request_errors(RDKafkaApiKey::Produce, &[error]);
     }
 
+    /// The next commit of a group's positions is refused.
+    pub fn refuse_commit(&self) {
+        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        self.cluster()
+            .request_errors(RDKafkaApiKey::OffsetCommit, &[error]);
+    }
+
     fn cluster(&self) -> MockCluster<'_, QuietProducer> {
         let cluster = self.host.client().mock_cluster();
         cluster.expect("the client was made with a mock cluster")

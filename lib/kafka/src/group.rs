@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rtf_proto::{Offset, PartitionId};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Who reads what.
@@ -41,6 +42,8 @@ pub trait GroupEvents: Send + Sync + 'static {
 struct Context<H> {
     topic: String,
     events: H,
+    /// A commit that nobody waited for has failed.
+    commit_failed: AtomicBool,
 }
 
 impl<H: GroupEvents> ClientContext for Context<H> {
@@ -73,6 +76,7 @@ impl<H: GroupEvents> ConsumerContext for Context<H> {
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
+            self.commit_failed.store(true, Ordering::Relaxed);
             tracing::warn!(%error, topic = self.topic, "positions were not committed; tried again with the next");
         }
     }
@@ -106,6 +110,7 @@ impl<H: GroupEvents> GroupReader<H> {
         let context = Context {
             topic: options.topic.clone(),
             events,
+            commit_failed: AtomicBool::new(false),
         };
         let consumer: BaseConsumer<_> = create(&config, context)?;
         consumer
@@ -171,9 +176,15 @@ impl<H: GroupEvents> GroupReader<H> {
     /// Commits positions (the next offset to read) without waiting.
     ///
     /// # Errors
-    /// The request could not be made; its failure later is logged.
+    /// The request could not be made; its failure later is logged, see [`take_commit_failed`](Self::take_commit_failed).
     pub fn commit(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
         commit(&self.consumer, &self.topic, positions, CommitMode::Async)
+    }
+
+    /// Whether a commit that nobody waited for has failed since this was asked last: what it said is to be said again.
+    pub fn take_commit_failed(&self) -> bool {
+        let context = self.consumer.context();
+        context.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     /// Commits positions and waits for the answer.

@@ -5,8 +5,8 @@ use super::registries::Registries;
 use super::{CALL_DEADLINE, Directory, Endpoints, Group, calls};
 use crate::pb::registry_client::RegistryClient as Stub;
 use crate::{
-    AcceptedBatch, AcceptedStream, LookupItem, Offset, PartitionId, Registration, Registry,
-    RegistryError, RegistryStatus, Resolved, SourceId, Verdict, convert, pb,
+    AcceptedBatch, AcceptedStream, Known, LookupItem, Offset, PartitionId, Registration, Registry,
+    RegistryError, RegistryStatus, SourceId, Verdict, convert, pb,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -156,7 +156,7 @@ impl RegistryClient {
         &self,
         group: Group,
         batch: Vec<LookupItem>,
-    ) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    ) -> Result<Vec<Option<Known>>, RegistryError> {
         let mut found = Vec::with_capacity(batch.len());
         for call in calls(batch, |item| item.id.as_bytes().len()) {
             let asked = call.len();
@@ -285,7 +285,7 @@ impl Registry for RegistryClient {
         together(parts, |group, part| self.register_with(group, part)).await
     }
 
-    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         let parts = self.parts(batch, |item| item.id.as_bytes()).await;
         together(parts, |group, part| self.lookup_with(group, part)).await
     }

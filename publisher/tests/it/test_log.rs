@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use rtf_proto::record::Body;
 use rtf_proto::row::{self, RowParts};
 use rtf_proto::{
-    Accepted, AcceptedBatch, AcceptedStream, EventId, JoinKey, LogId, LookupItem, Offset, Original,
-    Outcome, PartitionId, Reason, Registration, Registry, RegistryError, RegistryPartition,
-    RegistryStatus, Resolved, TopicId, Verdict,
+    Accepted, AcceptedBatch, AcceptedStream, EventId, JoinKey, Known, LogId, LookupItem, Offset,
+    Original, Outcome, PartitionId, Reason, Registration, Registry, RegistryError,
+    RegistryPartition, RegistryStatus, TopicId, Verdict,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -209,7 +209,7 @@ impl Registry for TestLog {
         unreachable!("a publisher registers nothing")
     }
 
-    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         unreachable!("a publisher looks nothing up")
     }
 

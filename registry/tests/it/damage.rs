@@ -2,7 +2,7 @@
 
 use crate::support::{Running, item, offset, options, start_with};
 use rtf_kafka::{Embedded, Settings};
-use rtf_proto::{EventId, LookupItem, Registry, RegistryError, Source, TopicId};
+use rtf_proto::{EventId, Known, LookupItem, Registry, RegistryError, Source, TopicId};
 use rtf_registry::{Options, RegistryFailure};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -36,7 +36,8 @@ async fn lookup(running: &Running, number: u64) -> Result<Option<u64>, RegistryE
         },
     };
     let found = running.handle.lookup(vec![item]).await?;
-    Ok(found[0].map(|resolved| resolved.offset))
+    let resolved = found[0].and_then(Known::resolved);
+    Ok(resolved.map(|resolved| resolved.offset))
 }
 
 /// Goes on registering until what was registered first is in buckets that are sealed.

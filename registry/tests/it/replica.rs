@@ -3,7 +3,7 @@
 use crate::support::{item, offset, options, start, start_with};
 use futures::StreamExt;
 use rtf_kafka::Embedded;
-use rtf_proto::{EventId, LookupItem, Registry, RegistryError, Verdict};
+use rtf_proto::{EventId, Known, LookupItem, Registry, RegistryError, Verdict};
 use rtf_registry::{Options, RegistryHandle};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,8 @@ async fn the_first_wins_and_its_own_token_is_success() {
         .lookup(vec![lookup("a"), lookup("nobody")])
         .await
         .unwrap();
-    assert_eq!(found[0].map(|f| f.offset), Some(winner));
+    let first = found[0].and_then(Known::resolved);
+    assert_eq!(first.map(|f| f.offset), Some(winner));
     assert_eq!(found[1], None);
     assert_eq!(
         tail(&registry.handle, 2).await,
@@ -264,7 +265,9 @@ async fn winners(handle: &RegistryHandle, ids: &[String]) -> Vec<(u32, u64)> {
             source: item(id, 1).source,
         });
         let found = handle.lookup(items.collect()).await.unwrap();
-        let found = found.into_iter().map(|found| found.unwrap());
+        let found = found
+            .into_iter()
+            .map(|found| found.unwrap().resolved().unwrap());
         all.extend(found.map(|found| (found.partition, found.offset)));
     }
     all
