@@ -420,7 +420,8 @@ impl Reader {
         let new = reader.events().take_new();
         self.pauses.forget(&new);
         // Whoever had them in between has committed something else, and our last word may have been refused.
-        self.committed.retain(|partition, _| !new.contains(partition));
+        self.committed
+            .retain(|partition, _| !new.contains(partition));
         let (assigned, crowded) = {
             let core = self.engine.core();
             let crowded: BTreeSet<PartitionId> = core.crowded().collect();

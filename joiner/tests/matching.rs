@@ -11,9 +11,9 @@ use rtf_json::Folding;
 use rtf_kafka::{Embedded, Sender};
 use rtf_proto::record::Body;
 use rtf_proto::{
-    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Resolved, Source,
-    Token, TopicId, Verdict, row,
+    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
+    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, Token,
+    TopicId, Verdict, row,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Registry for Log {
         log.extend(batch.into_iter().map(|item| (item.id, item.body)));
         Ok(verdicts)
     }
-    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Resolved>>, RegistryError> {
+    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         Err(RegistryError::Busy)
     }
     async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {
