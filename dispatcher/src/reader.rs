@@ -34,6 +34,8 @@ const LOOK_EVERY: Millis = 100;
 const ANNOUNCE_EVERY: Millis = 10_000;
 /// Every so many records of progress all marks are stated again: one may have been lost on its way.
 const RESTATE_EVERY: u32 = 6;
+/// All positions are committed again so often: the client does not tell of a commit that was refused.
+const RECOMMIT_EVERY: Millis = 5_000;
 /// The group's coordinator answers within this, or is asked another time.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// A partition is to be found at another place within this.
@@ -70,6 +72,7 @@ pub(crate) struct Reader {
     opened_at: Millis,
     looked_at: Millis,
     committed_at: Millis,
+    recommitted_at: Millis,
     announced_at: Millis,
     announcements: u32,
     announced: BTreeMap<PartitionId, Offset>,
@@ -147,6 +150,7 @@ impl Reader {
             opened_at: 0,
             looked_at: 0,
             committed_at: 0,
+            recommitted_at: 0,
             announced_at: 0,
             announcements: 0,
             announced: BTreeMap::new(),
@@ -546,7 +550,8 @@ impl Reader {
     }
 
     fn commit(&mut self, reader: &GroupReader<Member>) {
-        if reader.take_commit_failed() {
+        if self.now >= self.recommitted_at + RECOMMIT_EVERY {
+            self.recommitted_at = self.now;
             self.committed.clear();
         }
         let positions = {

@@ -7,10 +7,8 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rtf_proto::{Offset, PartitionId};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Who reads what.
@@ -42,8 +40,6 @@ pub trait GroupEvents: Send + Sync + 'static {
 struct Context<H> {
     topic: String,
     events: H,
-    /// A commit that nobody waited for has failed.
-    commit_failed: AtomicBool,
 }
 
 impl<H: GroupEvents> ClientContext for Context<H> {
@@ -71,13 +67,6 @@ impl<H: GroupEvents> ConsumerContext for Context<H> {
             Rebalance::Error(error) => {
                 tracing::warn!(%error, topic = self.topic, "rebalance failed")
             }
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            self.commit_failed.store(true, Ordering::Relaxed);
-            tracing::warn!(%error, topic = self.topic, "positions were not committed; tried again with the next");
         }
     }
 }
@@ -110,7 +99,6 @@ impl<H: GroupEvents> GroupReader<H> {
         let context = Context {
             topic: options.topic.clone(),
             events,
-            commit_failed: AtomicBool::new(false),
         };
         let consumer: BaseConsumer<_> = create(&config, context)?;
         consumer
@@ -176,15 +164,10 @@ impl<H: GroupEvents> GroupReader<H> {
     /// Commits positions (the next offset to read) without waiting.
     ///
     /// # Errors
-    /// The request could not be made; its failure later is logged, see [`take_commit_failed`](Self::take_commit_failed).
+    /// The request could not be made. Its failure later is logged, and nobody is told: rdkafka 0.39 takes commits for events, and librdkafka gives
+    /// none without a callback.
     pub fn commit(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
         commit(&self.consumer, &self.topic, positions, CommitMode::Async)
-    }
-
-    /// Whether a commit that nobody waited for has failed since this was asked last: what it said is to be said again.
-    pub fn take_commit_failed(&self) -> bool {
-        let context = self.consumer.context();
-        context.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     /// Commits positions and waits for the answer.
