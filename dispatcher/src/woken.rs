@@ -107,8 +107,9 @@ impl Waker {
 
     /// Works until halted; after trouble it begins anew.
     pub fn run(mut self) {
+        let mut cluster = None;
         while !self.halt.is_cancelled() {
-            if let Err(error) = self.work() {
+            if let Err(error) = self.work(&mut cluster) {
                 tracing::debug!(topic = %self.topic, %error, "parked events are not woken for a moment");
             }
             self.forget();
@@ -136,8 +137,12 @@ impl Waker {
         }
     }
 
-    fn work(&mut self) -> Result<(), KafkaError> {
-        let cluster = Cluster::connect(&self.settings)?;
+    /// Returns when it is to begin anew, with the same client.
+    fn work(&mut self, cluster: &mut Option<Cluster>) -> Result<(), KafkaError> {
+        let cluster = match cluster {
+            Some(cluster) => cluster,
+            none => none.insert(Cluster::connect(&self.settings)?),
+        };
         let Some(info) = cluster.topic(&self.topic)? else {
             return Ok(());
         };
@@ -148,7 +153,7 @@ impl Waker {
             if self.listened.load(Ordering::Relaxed) != self.heard {
                 return Ok(());
             }
-            self.follow_assignment(&cluster, &tail)?;
+            self.follow_assignment(cluster, &tail)?;
             let mut flights = self.index(&tail, &info)?;
             gauge!("rtf_dispatcher_parked_keys", "topic" => self.topic.to_string())
                 .set(self.index.lock().len() as f64);
