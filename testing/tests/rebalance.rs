@@ -127,7 +127,7 @@ fn a_storm_of_joins_and_leaves_loses_nothing_and_doubles_nothing() -> Result<()>
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn a_stalled_dispatcher_comes_back_harmless_and_works_again() -> Result<()> {
-    let mut scene = scene(45_000)?;
+    let mut scene = scene(90_000)?;
     let [stalled, other, stalled_static] = DISPATCHERS;
     scene.pipeline.start_all(&[stalled, other], WITHIN)?;
     wait_for_shares(&scene.pipeline, WITHIN, |shares| shares == [2, 2, 0])?;
