@@ -8,7 +8,7 @@ use rtf_testing::{
 use serde_json::Value;
 use std::time::Duration;
 
-const PAIRS: u64 = 8_000;
+const PAIRS: u64 = 16_000;
 const PAIRS_PER_SECOND: u32 = 800;
 const TOKEN: &str = "[admin]\ntoken = \"s3cret\"\n";
 const DISPATCHERS: [Instance; 2] = [Instance(Role::Dispatcher, 0), Instance(Role::Dispatcher, 1)];

@@ -10,7 +10,7 @@ use rtf_testing::{
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-const PAIRS_PER_SECOND: u32 = 1_500;
+const PAIRS_PER_SECOND: u32 = 1_000;
 /// Decides who goes when, and how.
 const SEED: u64 = 11;
 const DISPATCHERS: [Instance; 3] = [
@@ -89,7 +89,7 @@ fn moves(scene: &mut Scene) -> Result<()> {
 #[ignore = "needs real servers: ./test runs it"]
 fn a_storm_of_joins_and_leaves_loses_nothing_and_doubles_nothing() -> Result<()> {
     const ROUNDS: u32 = 18;
-    let mut scene = scene(60_000)?;
+    let mut scene = scene(90_000)?;
     scene.pipeline.start_all(&DISPATCHERS, WITHIN)?;
     let load = scene.load()?;
     moves(&mut scene)?;

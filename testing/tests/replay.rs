@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
 const PAIRS: u64 = 40_000;
-const PAIRS_PER_SECOND: u32 = 2_000;
+const PAIRS_PER_SECOND: u32 = 1_500;
 const ALL: Instance = Instance(Role::All, 0);
 const GROUP_TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const WITHIN: Duration = Duration::from_secs(60);
