@@ -13,7 +13,7 @@ use letter::Letter;
 use rtf_config::Config;
 use rtf_kafka::{Cluster, Isolation, Settings};
 use rtf_proto::naming;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use wanted::Wanted;
 
@@ -54,7 +54,7 @@ pub fn run(config: &Config, settings: &Settings, command: DlqCommand) -> anyhow:
 /// Some of the letters.
 struct Letters {
     topic: String,
-    /// In the order of partition and offset; the newest of each partition where there is a limit.
+    /// In the order in which they were written; the newest where there is a limit.
     letters: Vec<Letter>,
     /// How many are wanted, shown or not.
     count: u64,
@@ -67,24 +67,24 @@ fn read(
     wanted: Wanted,
     limit: usize,
 ) -> anyhow::Result<Letters> {
-    let mut kept = VecDeque::new();
+    let mut kept = BTreeMap::new();
     let mut count = 0;
     let topic = each(config, settings, &wanted, |letter| {
         count += 1;
-        kept.push_back(letter);
+        kept.insert((letter.written_ms, letter.partition, letter.offset), letter);
         if limit > 0 && kept.len() > limit {
-            kept.pop_front();
+            kept.pop_first();
         }
         Ok(())
     })?;
     Ok(Letters {
         topic,
-        letters: kept.into(),
+        letters: kept.into_values().collect(),
         count,
     })
 }
 
-/// Reads the topic to its present end, partition by partition; says its name.
+/// Reads the topic to its present end, each partition in order; says its name.
 fn each(
     config: &Config,
     settings: &Settings,
@@ -99,11 +99,11 @@ fn each(
             "there is no topic `{topic}`: no publisher has run yet, or [join].name is another one"
         );
     };
-    for partition in 0..reader.info.partitions {
-        reader.read([partition], |record| match Letter::of(record) {
+    reader.read(0..reader.info.partitions, |record| {
+        match Letter::of(record) {
             Some(letter) if wanted.is(&letter) => each(letter),
             _ => Ok(()),
-        })?;
-    }
+        }
+    })?;
     Ok(topic)
 }

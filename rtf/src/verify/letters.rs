@@ -4,7 +4,7 @@ use crate::reader::Reader;
 use rtf_kafka::{Cluster, Isolation, Settings};
 use rtf_proto::{LogId, Offset, PartitionId, header};
 
-/// The letters of one log, in the order of their partitions and offsets in the topic, by the place in the log that each names.
+/// The letters of one log, by the place in the log that each names; those of a partition in the order in which they stand in it.
 pub type Letters = Vec<(PartitionId, Offset)>;
 
 /// Reads the topic to its present end, as a reader of committed records sees it. Blocking.
@@ -23,18 +23,14 @@ pub fn read(
         return Ok(letters);
     };
     let log = log.to_string();
-    for partition in 0..reader.info.partitions {
-        reader.read([partition], |record| {
-            let headers = record.headers();
-            let offset = header::text(&headers, header::OFFSET).and_then(|text| text.parse().ok());
-            // Letters of an earlier log may stand before, and somebody else's records anywhere.
-            if let (true, Some(offset)) =
-                (header::text(&headers, header::LOG) == Some(&log), offset)
-            {
-                letters.push((partition, offset));
-            }
-            Ok(())
-        })?;
-    }
+    reader.read(0..reader.info.partitions, |record| {
+        let headers = record.headers();
+        let offset = header::text(&headers, header::OFFSET).and_then(|text| text.parse().ok());
+        // Letters of an earlier log may stand before, and somebody else's records anywhere.
+        if let (true, Some(offset)) = (header::text(&headers, header::LOG) == Some(&log), offset) {
+            letters.push((record.partition(), offset));
+        }
+        Ok(())
+    })?;
     Ok(letters)
 }

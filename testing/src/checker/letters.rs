@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
 use rtf_kafka::{Cluster, Isolation, Polled, Settings, Start, Tail};
 use rtf_proto::{Header, Original, naming};
 use rtf_synth::Join;
@@ -148,38 +148,39 @@ fn read(settings: &Settings, join: &Join, or_none: bool) -> Result<Vec<Letter>> 
             bail!("there is no topic {topic}")
         };
     };
-    let mut letters = Vec::new();
+    let mut starts = Vec::new();
     for partition in 0..info.partitions {
         let (first, end) = cluster.offsets(&topic, partition)?;
         if first < end {
-            read_partition(settings, &topic, partition, first, &mut letters)
-                .with_context(|| format!("{topic} partition {partition}"))?;
+            starts.push((partition, Start::Offset(first)));
         }
     }
+    let mut letters = read_all(settings, &topic, &starts)?;
+    letters.sort_by_key(|letter| (letter.partition, letter.at));
     Ok(letters)
 }
 
-fn read_partition(
-    settings: &Settings,
-    topic: &str,
-    partition: u32,
-    first: u64,
-    letters: &mut Vec<Letter>,
-) -> Result<()> {
-    let starts = [(partition, Start::Offset(first))];
-    let tail = Tail::open(settings, topic, &starts, Isolation::ReadCommitted)?;
+/// All partitions at once: one after the other, each would cost the time of a new reader.
+fn read_all(settings: &Settings, topic: &str, starts: &[(u32, Start)]) -> Result<Vec<Letter>> {
+    let mut letters = Vec::new();
+    let mut reading: BTreeSet<u32> = starts.iter().map(|(partition, _)| *partition).collect();
+    let tail = Tail::open(settings, topic, starts, Isolation::ReadCommitted)?;
     let deadline = Instant::now() + READ_WITHIN;
-    while Instant::now() < deadline {
+    while !reading.is_empty() && Instant::now() < deadline {
         match tail.poll(POLL) {
             Polled::Record(record) => letters.push(Letter {
-                partition,
+                partition: record.partition(),
                 at: record.offset(),
                 original: record.original(),
             }),
-            Polled::EndOfPartition(_) => return Ok(()),
+            Polled::EndOfPartition(partition) => drop(reading.remove(&partition)),
             Polled::Idle => {}
             Polled::Failed(error) => return Err(error.into()),
         }
     }
-    bail!("its end is not reached")
+    ensure!(
+        reading.is_empty(),
+        "the ends of {topic} are not reached in partitions {reading:?}"
+    );
+    Ok(letters)
 }
