@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use rtf_kafka::{Cluster, Sender};
 use rtf_proto::control::Control;
 use rtf_proto::partitioner::partition_of;
@@ -35,8 +34,8 @@ struct Hand {
     sequence: u64,
     /// Joined rows in the log that won nothing, and are not published.
     losers: BTreeSet<(u32, u64)>,
-    /// Place and value of each foreign record by its value; the later one of two that are equal.
-    foreign: HashMap<Vec<u8>, Source>,
+    /// Place and content of each foreign record by its value; the later one of two that are equal.
+    foreign: HashMap<Vec<u8>, (Source, Original)>,
     /// Value of each good click and query, by its id.
     clicks: HashMap<String, Vec<u8>>,
     queries: HashMap<String, Vec<u8>>,
@@ -86,7 +85,7 @@ impl Hand {
             };
             let id = id_in(&value, CLICKS.foreign.id);
             self.clicks.extend(id.map(|id| (id, value.clone())));
-            self.foreign.insert(value, source);
+            self.foreign.insert(value, (source, record.original()));
             Ok(())
         })?;
         let topic = CLICKS.primary.topic;
@@ -129,18 +128,19 @@ impl Hand {
                 row,
                 attempts: 3,
                 first_seen_ms: 4,
-                original: original(value),
+                original: self.foreign[value].1.clone(),
             },
         };
         self.to_log(event_id, outcome, value, body)
     }
 
     fn malformed(&self, value: &[u8]) -> Registration {
+        let (source, original) = &self.foreign[value];
         let body = Body::Malformed {
             words: "no event".into(),
-            original: original(value),
+            original: original.clone(),
         };
-        let id = self.foreign[value].event_id();
+        let id = source.event_id();
         self.to_log(id, Outcome::Malformed, value, body)
     }
 
@@ -148,7 +148,7 @@ impl Hand {
         Registration {
             id,
             outcome,
-            source: self.foreign[value].clone(),
+            source: self.foreign[value].0.clone(),
             token: Token::fresh(),
             later_ts: 5,
             body: body.encode(),
@@ -263,13 +263,6 @@ impl Hand {
             "not {fault}, but: {error}"
         );
         Ok(())
-    }
-}
-
-fn original(value: &[u8]) -> Original {
-    Original {
-        value: Some(Bytes::copy_from_slice(value)),
-        ..Original::default()
     }
 }
 
