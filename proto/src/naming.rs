@@ -19,7 +19,7 @@ pub fn retry_topic(name: &str, delay: &str) -> String {
 pub fn retry_group(name: &str, delay: &str) -> String {
     format!("{}.retry.{delay}", dispatcher_group(name))
 }
-/// The group whose positions in the join log say how far dead letters are carried.
+/// The group whose positions in the join log follow it where there are no dead letters to carry.
 pub fn dead_letter_group(name: &str) -> String {
     format!("{name}.dead")
 }

@@ -15,7 +15,7 @@
 use crate::sink::Place;
 use bytes::Bytes;
 use rtf_proto::record::Body;
-use rtf_proto::{Accepted, Header, LogId, Offset, Original, Outcome, Reason, header, row};
+use rtf_proto::{Accepted, Header, Offset, Original, Outcome, Reason, header, row};
 
 /// Which events become letters, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,11 +96,6 @@ pub(crate) fn decided_by(headers: &[Header]) -> Option<(String, Offset)> {
     let log = header::text(headers, header::LOG)?;
     let offset = header::text(headers, header::OFFSET)?.parse().ok()?;
     Some((log.to_owned(), offset))
-}
-
-/// How a log is named in letters and beside positions.
-pub(crate) fn log_name(log: LogId) -> String {
-    log.to_string()
 }
 
 /// Reads what [`write`] wrote.

@@ -2,7 +2,7 @@
 
 use crate::settings::{self, Quiet, create, signed};
 use crate::{Isolation, KafkaError, Settings};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset as NativeOffset, TopicPartitionList};
 use rtf_proto::{Offset, PartitionId};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use std::time::Duration;
 /// The cursors of one group in the partitions of one topic.
 pub struct Cursors {
     consumer: BaseConsumer<Quiet>,
-    group: String,
     topic: String,
 }
 
@@ -22,18 +21,11 @@ impl Cursors {
     pub fn open(settings: &Settings, group: &str, topic: &str) -> Result<Self, KafkaError> {
         Ok(Self {
             consumer: create(&config(settings, group), Quiet)?,
-            group: group.into(),
             topic: topic.into(),
         })
     }
 
-    /// The topic they are in.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// Where the group stands in a partition and what was noted with it; `None` where it never was. Waits for a transaction that is about to move
-    /// it. Blocking.
+    /// Where the group stands in a partition and what was noted with it; `None` where it never was. Blocking.
     ///
     /// # Errors
     /// No answer within that time.
@@ -84,16 +76,10 @@ impl Cursors {
             .commit(&list, CommitMode::Sync)
             .map_err(failed)
     }
-
-    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, KafkaError> {
-        let none = || KafkaError::Settings(format!("`{}` is no group", self.group));
-        self.consumer.group_metadata().ok_or_else(none)
-    }
 }
 
-/// `read_committed` lets the broker withhold a position that an open transaction is about to move (KIP-447).
 fn config(settings: &Settings, group: &str) -> ClientConfig {
-    let mut config = settings.consumer(Isolation::ReadCommitted);
+    let mut config = settings.consumer(Isolation::ReadUncommitted);
     config.set("group.id", group);
     config
 }
@@ -104,16 +90,12 @@ mod tests {
     use crate::settings::tests::{careless, expect};
 
     #[test]
-    fn unstable_positions_are_not_read_whatever_the_user_sets() {
+    fn positions_are_ours_to_move_whatever_the_user_sets() {
         let settings = Settings {
-            properties: [("isolation.level".into(), "read_uncommitted".into())].into(),
+            properties: [("group.id".into(), "theirs".into())].into(),
             ..careless()
         };
-        let wanted = [
-            ("isolation.level", "read_committed"),
-            ("enable.auto.commit", "false"),
-            ("group.id", "g"),
-        ];
+        let wanted = [("enable.auto.commit", "false"), ("group.id", "g")];
         expect(&config(&settings, "g"), &wanted);
     }
 }

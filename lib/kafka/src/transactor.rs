@@ -1,20 +1,18 @@
-//! Appending in transactions, together with a position in the topic that the records come from (KIP-98).
+//! Appending in transactions (KIP-98).
 //!
-//! What a transaction appended and the position it committed are there both or neither, for who reads `read_committed`. A transactional id
-//! has one living producer: making another fences the one before, and ends what that had begun. librdkafka knows neither KIP-890 nor KIP-588,
-//! so after any error the producer is to be dropped and another made (RULE 16).
+//! What a transaction appended is there all or not at all, for who reads `read_committed`. A transactional id has one living producer: making
+//! another fences the one before, and ends what that had begun. librdkafka knows neither KIP-890 nor KIP-588, so after any error the producer is
+//! to be dropped and another made (RULE 16). No position of a group is part of a transaction: `rd_kafka_send_offsets_to_transaction` may wait
+//! for ever when the group's coordinator moves (librdkafka's issues 5456 and 5511, met with a broker that was killed and came back).
 
-use crate::cursors::Cursors;
-use crate::settings::{create, log, partition as native_partition, signed};
+use crate::settings::{create, log, partition as native_partition};
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::{Offset as NativeOffset, TopicPartitionList};
-use rtf_proto::{Offset, Original, PartitionId};
+use rtf_proto::{Original, PartitionId};
 use std::time::Duration;
 
 /// A transaction that its producer has forgotten is ended by the broker after this; until then its partition's readers wait.
@@ -69,36 +67,26 @@ impl ProducerContext for Context {
 /// The living producer of a transactional id.
 pub struct Transactor {
     producer: ThreadedProducer<Context>,
-    group: ConsumerGroupMetadata,
-    source: String,
     topic: String,
 }
 
 impl Transactor {
-    /// Fences the one before, and waits until what that had begun is committed or aborted. Its transactions move the positions of `cursors`.
-    /// Blocking.
+    /// Fences the one before, and waits until what that had begun is committed or aborted. Blocking.
     ///
     /// # Errors
     /// Settings that librdkafka does not accept, or no answer in time.
-    pub fn open(
-        settings: &Settings,
-        options: &TransactorOptions,
-        cursors: &Cursors,
-    ) -> Result<Self, KafkaError> {
+    pub fn open(settings: &Settings, options: &TransactorOptions) -> Result<Self, KafkaError> {
         let producer: ThreadedProducer<Context> = create(&config(settings, options), Context)?;
         producer
             .init_transactions(ANSWER_WITHIN)
             .map_err(|e| KafkaError::topic(&options.topic, e))?;
         Ok(Self {
             producer,
-            group: cursors.group()?,
-            source: cursors.topic().into(),
             topic: options.topic.clone(),
         })
     }
 
-    /// Appends records to a partition and commits `next` with a note as the position in the same partition of the source topic: both or
-    /// neither. Blocking.
+    /// Appends records to a partition, all or none. Blocking.
     ///
     /// # Errors
     /// It is not known what became of it, or somebody else has taken over.
@@ -106,10 +94,8 @@ impl Transactor {
         &self,
         partition: PartitionId,
         records: &[Original],
-        next: Offset,
-        note: &str,
     ) -> Result<(), TransactError> {
-        let done = self.transact(partition, records, next, note);
+        let done = self.transact(partition, records);
         done.map_err(|error| match code(&error) {
             Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => {
                 TransactError::Fenced
@@ -121,23 +107,11 @@ impl Transactor {
         })
     }
 
-    fn transact(
-        &self,
-        partition: PartitionId,
-        records: &[Original],
-        next: Offset,
-        note: &str,
-    ) -> Result<(), Native> {
+    fn transact(&self, partition: PartitionId, records: &[Original]) -> Result<(), Native> {
         self.producer.begin_transaction()?;
         for original in records {
             self.send(partition, original)?;
         }
-        let mut positions = TopicPartitionList::new();
-        let mut position = positions.add_partition(&self.source, native_partition(partition));
-        position.set_offset(NativeOffset::Offset(signed(next)))?;
-        position.set_metadata(note);
-        self.producer
-            .send_offsets_to_transaction(&positions, &self.group, ANSWER_WITHIN)?;
         self.producer.commit_transaction(ANSWER_WITHIN)
     }
 

@@ -1,12 +1,13 @@
-//! A Kafka topic as a sink: what is appended and how far the log is carried are one transaction (DESIGN §7).
+//! A Kafka topic as a sink: its last letter says how far the log is carried, as the last row does in Redis (DESIGN §7).
 //!
-//! The cursor is a position of a consumer group in the join log, committed in the transaction that appends; where the group's positions have
-//! expired, the topic's own last letter says how far it is, since each names the log and the offset that decided. A transactional id per
-//! partition has one living producer: who makes one fences the other, wherever that is. The fenced one stands by, and takes over when the
-//! cursor does not move though there is something to append; so two publishers do not fence each other for ever.
+//! Each letter names the log and the offset that decided, and letters are appended in transactions: what a reader of committed records finds last
+//! is the cursor. A transactional id per partition has one living producer: who makes one fences the other, wherever that is, and ends what it
+//! had begun. The fenced one stands by, and takes over when the cursor does not move though there is something to append; so two publishers do
+//! not fence each other for ever.
 //!
-//! A position may also be moved without a transaction when nothing is to be appended, so that a stream without dead letters does not fall
-//! behind the log's retention. That is harmless from whoever: the cursor is the further one of position and last letter.
+//! When nothing is to be appended, a position of a consumer group in the log follows it, so that a stream without dead letters does not fall behind
+//! the log's retention, and is not read from its beginning by who comes next. That is harmless from whoever: the cursor is the further one of
+//! last letter and position.
 
 use super::{AppendOutcome, Place, Row, Sink, SinkError};
 use crate::letter;
@@ -23,8 +24,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// One that was fenced takes over when the cursor has not moved for so long though there is something to append.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(5);
-/// Meanwhile it looks this often.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Meanwhile it looks this often: each look makes a client.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Without anything to append, the position follows the log this often.
 const SETTLE_EVERY: Duration = Duration::from_secs(60);
 /// A position is told within this.
@@ -88,6 +89,8 @@ struct Lane {
     is_uncertain: bool,
     /// Somebody else was quicker.
     is_standby: bool,
+    /// The topic's end when its last letter was looked for: as long as it stays, there is no other.
+    looked_at: Option<Offset>,
     /// Since when it has waited for that one to append what is to be appended.
     waits_since: Option<Instant>,
     settled_at: Option<Instant>,
@@ -130,7 +133,7 @@ impl Sink for KafkaSink {
         self.with(place.partition, move |shared, lane| {
             let clients = shared.clients(place.partition)?;
             if lane.is_uncertain {
-                shared.produce(&clients, lane, place)?;
+                shared.produce(lane, place)?;
             }
             shared.locate(&clients, lane, place)
         })
@@ -249,7 +252,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Where the sink ends. Who has the producer knows; others ask, and look at the last letter when they know nothing.
+    /// Where the sink ends. Who has the producer knows; others ask.
     fn locate(
         &self,
         clients: &Clients,
@@ -258,10 +261,11 @@ impl Shared {
     ) -> Result<Option<Offset>, SinkError> {
         let cursor = match (lane.cursor, &lane.producer) {
             (Some(cursor), Some(_)) => cursor,
-            (Some(cursor), None) => cursor.max(self.position(clients, place)?),
-            (None, _) => self
-                .position(clients, place)?
-                .max(self.ended(clients, place)?),
+            (known, _) => {
+                let position = self.position(clients, place)?;
+                let ended = self.ended(clients, lane, place)?;
+                known.max(ended).unwrap_or(0).max(position)
+            }
         };
         lane.cursor = Some(cursor);
         Ok(cursor.checked_sub(1))
@@ -274,22 +278,37 @@ impl Shared {
             .read(place.partition, POSITION_WITHIN)
             .map_err(away)?;
         Ok(match position {
-            Some((next, log)) if log == letter::log_name(place.log) => next,
+            Some((next, log)) if log == place.log.to_string() => next,
             _ => 0,
         })
     }
 
-    /// One past the last letter's offset in this log; 0 where there is none. Letters of an earlier log may stand before.
-    fn ended(&self, clients: &Clients, place: Place) -> Result<Offset, SinkError> {
+    /// One past the last letter's offset in this log; 0 where there is none, `None` where there is none that is new. Letters of an earlier log
+    /// may stand before.
+    fn ended(
+        &self,
+        clients: &Clients,
+        lane: &mut Lane,
+        place: Place,
+    ) -> Result<Option<Offset>, SinkError> {
         let (first, end) = clients
             .cluster
             .offsets(&self.topic, place.partition)
             .map_err(away)?;
+        if lane.cursor.is_some() && lane.looked_at == Some(end) {
+            return Ok(None);
+        }
+        let ended = self.last_offset(place, first, end)?;
+        lane.looked_at = Some(end);
+        Ok(Some(ended))
+    }
+
+    fn last_offset(&self, place: Place, first: Offset, end: Offset) -> Result<Offset, SinkError> {
         let mut look_back = LOOK_BACK;
         loop {
             let from = end.saturating_sub(look_back).max(first);
             if let Some((log, offset)) = self.last_letter(place.partition, from, end)? {
-                let is_ours = log == letter::log_name(place.log);
+                let is_ours = log == place.log.to_string();
                 return Ok(if is_ours { offset + 1 } else { 0 });
             }
             if from == first {
@@ -349,15 +368,15 @@ impl Shared {
             if lane.stands_by(place.partition) {
                 return Ok(None);
             }
-            self.produce(&clients, lane, place)?;
+            self.produce(lane, place)?;
         }
         let found = self.locate(&clients, lane, place)?;
         let Some(producer) = lane.producer.as_ref().filter(|_| found == expected) else {
             lane.waits_since = None;
             return Ok(Some(AppendOutcome::Moved { last: found }));
         };
-        let (log, last) = (letter::log_name(place.log), letters.last);
-        match producer.commit(place.partition, &letters.originals, last + 1, &log) {
+        let last = letters.last;
+        match producer.commit(place.partition, &letters.originals) {
             Ok(()) => {
                 lane.cursor = Some(last + 1);
                 Ok(Some(AppendOutcome::Appended { last }))
@@ -385,13 +404,13 @@ impl Shared {
     }
 
     /// Makes the partition's living producer. What it believed of the cursor before is asked anew: the one it fences may have moved it until now.
-    fn produce(&self, clients: &Clients, lane: &mut Lane, place: Place) -> Result<(), SinkError> {
+    fn produce(&self, lane: &mut Lane, place: Place) -> Result<(), SinkError> {
         let options = TransactorOptions {
             topic: self.topic.clone(),
             transactional_id: naming::dead_letter_transaction(&self.options.name, place.partition),
             max_record_bytes: self.options.max_record_bytes,
         };
-        let producer = Transactor::open(&self.settings, &options, &clients.cursors);
+        let producer = Transactor::open(&self.settings, &options);
         let producer = producer.map_err(away)?;
         *lane = Lane {
             producer: Some(producer),
@@ -410,7 +429,7 @@ impl Shared {
         };
         lane.settled_at = Some(Instant::now());
         let clients = self.clients(place.partition)?;
-        let log = letter::log_name(place.log);
+        let log = place.log.to_string();
         clients
             .cursors
             .write(place.partition, next, &log)
