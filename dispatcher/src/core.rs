@@ -143,13 +143,6 @@ pub struct Tally {
     pub wasted: u64,
 }
 
-#[derive(Debug, Default)]
-struct Batches {
-    fresh: usize,
-    retried: usize,
-    parking: usize,
-}
-
 impl std::ops::Add for Tally {
     type Output = Self;
 
@@ -166,6 +159,13 @@ impl std::ops::Add for Tally {
             wasted: self.wasted + other.wasted,
         }
     }
+}
+
+#[derive(Debug, Default)]
+struct Batches {
+    fresh: usize,
+    retried: usize,
+    parking: usize,
 }
 
 /// The machine.

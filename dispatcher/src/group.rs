@@ -129,6 +129,7 @@ impl GroupEvents for Member {
     fn lost(&self, partitions: &[PartitionId]) {
         tracing::warn!(
             ?partitions,
+            topic = self.engine.shared().topic,
             "partitions lost; their next owner reads again what was in flight"
         );
         self.end(partitions);

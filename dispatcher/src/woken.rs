@@ -148,6 +148,7 @@ impl Waker {
         };
         let tail = Tail::open(&self.settings, &self.topic, &[], Isolation::ReadUncommitted)?;
         self.heard = self.listened.load(Ordering::Relaxed);
+        let keys = gauge!("rtf_dispatcher_parked_keys", "topic" => self.topic.to_string());
         // Until somebody listens nothing can be woken.
         while !self.halt.is_cancelled() && self.heard > 0 {
             if self.listened.load(Ordering::Relaxed) != self.heard {
@@ -155,8 +156,7 @@ impl Waker {
             }
             self.follow_assignment(cluster, &tail)?;
             let mut flights = self.index(&tail, &info)?;
-            gauge!("rtf_dispatcher_parked_keys", "topic" => self.topic.to_string())
-                .set(self.index.lock().len() as f64);
+            keys.set(self.index.lock().len() as f64);
             let wanted = self.wanted();
             if !wanted.is_empty() {
                 flights.extend(self.fetch(wanted, &info)?);

@@ -27,6 +27,17 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Which of a role's processes are looked after, and how to report.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// This one instead of all: http://HOST:PORT of its gRPC; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Vec<String>,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
     /// For people

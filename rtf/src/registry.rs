@@ -12,6 +12,7 @@ mod status;
 
 pub use args::{RegistryArgs, RegistryCommand};
 
+use crate::cli::Target;
 use crate::roles::{self, Role};
 use replica::{Replica, replicas};
 use rtf_config::Config;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 /// # Errors
 /// See each command; what a replica answers is no error but part of the answer.
 pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::Result<ExitCode> {
-    let all = |target: &args::Target| replicas(config, &target.endpoint);
+    let all = |target: &Target| replicas(config, &target.endpoint);
     let Some(command) = command else {
         roles::run(config, &[Role::Registry]).await?;
         return Ok(ExitCode::SUCCESS);

@@ -15,8 +15,8 @@ use rtf_testing::{
 
 const PAYMENTS: Join = Join {
     name: "shop",
-    foreign: stream("payments"),
-    primary: stream("orders"),
+    foreign: Stream::of("payments", "/order"),
+    primary: Stream::of("orders", "/order"),
     order_by: None,
 };
 const ALL: Instance = Instance(Role::All, 0);
@@ -32,16 +32,6 @@ const LARGE_BYTES: usize = 900 * 1024;
 const LARGE_PARTNER_BYTES: usize = 300 * 1024;
 const LONG_KEY_BYTES: usize = 64 * 1024;
 const NESTED: usize = 10_000;
-
-const fn stream(topic: &'static str) -> Stream {
-    Stream {
-        topic,
-        id: "/id",
-        key: "/order",
-        time: None,
-        expires: None,
-    }
-}
 
 /// A JSON object with these raw JSON values.
 fn object(id: &str, key: &str, note: &str) -> Vec<u8> {

@@ -102,20 +102,10 @@ fn letters_are_written_once_though_publishers_die_freeze_and_are_two() -> Result
 
 const AGAIN: Join = Join {
     name: "again",
-    foreign: stream("wishes"),
-    primary: stream("gifts"),
+    foreign: Stream::of("wishes", "/key"),
+    primary: Stream::of("gifts", "/key"),
     order_by: None,
 };
-
-const fn stream(topic: &'static str) -> Stream {
-    Stream {
-        topic,
-        id: "/id",
-        key: "/key",
-        time: None,
-        expires: None,
-    }
-}
 
 /// Events that come too early, and records that are none.
 const EARLY: u64 = 20;

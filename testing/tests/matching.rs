@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 const TRIPS: Join = Join {
     name: "trips",
-    foreign: stream("wishes"),
-    primary: stream("deals"),
+    foreign: Stream::of("wishes", "/from"),
+    primary: Stream::of("deals", "/from"),
     order_by: Some("/fare"),
 };
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -25,16 +25,6 @@ const COLLECT_MS: u64 = 5_000;
 const COLLECT: &str = "5s";
 const WISHES: usize = 40;
 const ALONE: usize = 20;
-
-const fn stream(topic: &'static str) -> Stream {
-    Stream {
-        topic,
-        id: "/id",
-        key: "/from",
-        time: None,
-        expires: None,
-    }
-}
 
 /// What is sent, and what must come of it.
 struct Trips {

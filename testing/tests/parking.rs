@@ -62,20 +62,10 @@ fn what_is_parked_is_joined_or_given_up_once_though_dispatchers_die() -> Result<
 
 const WISHES: Join = Join {
     name: "wishes",
-    foreign: stream("wishes"),
-    primary: stream("gifts"),
+    foreign: Stream::of("wishes", "/key"),
+    primary: Stream::of("gifts", "/key"),
     order_by: None,
 };
-
-const fn stream(topic: &'static str) -> Stream {
-    Stream {
-        topic,
-        id: "/id",
-        key: "/key",
-        time: None,
-        expires: None,
-    }
-}
 
 /// Events that wait, some of them for the same key.
 const WISHED: u64 = 3_000;

@@ -15,6 +15,19 @@ pub struct Stream {
     pub expires: Option<&'static str>,
 }
 
+impl Stream {
+    /// Events with an `/id` and a key.
+    pub const fn of(topic: &'static str, key: &'static str) -> Self {
+        Self {
+            topic,
+            id: "/id",
+            key,
+            time: None,
+            expires: None,
+        }
+    }
+}
+
 /// A join of two streams, as its configuration would say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Join {

@@ -1,6 +1,6 @@
 //! What can be typed after `rtf dispatcher`.
 
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, Target};
 use crate::replay::ReplayArgs;
 use clap::{Args, Subcommand};
 use rtf_config::Span;
@@ -13,17 +13,6 @@ pub struct DispatcherArgs {
     pub config: ConfigArgs,
     #[command(subcommand)]
     pub command: Option<DispatcherCommand>,
-}
-
-/// Which dispatchers, and how to report.
-#[derive(Debug, Args)]
-pub struct Target {
-    /// This dispatcher instead of all: http://HOST:PORT of its gRPC; may be repeated
-    #[arg(long, value_name = "URL")]
-    pub endpoint: Vec<String>,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Some of what waits.

@@ -1,6 +1,6 @@
 //! What can be typed after `rtf registry`.
 
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, Target};
 use clap::{Args, Subcommand};
 use rtf_config::Span;
 
@@ -11,17 +11,6 @@ pub struct RegistryArgs {
     pub config: ConfigArgs,
     #[command(subcommand)]
     pub command: Option<RegistryCommand>,
-}
-
-/// Which registries, and how to report.
-#[derive(Debug, Args)]
-pub struct Target {
-    /// This registry instead of all: http://HOST:PORT of its gRPC; may be repeated
-    #[arg(long, value_name = "URL")]
-    pub endpoint: Vec<String>,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

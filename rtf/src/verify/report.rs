@@ -78,8 +78,9 @@ impl Report {
         };
         report.outcomes(log);
         report.unresolved(foreign, parked, log);
-        report.compare_rows(log, &rows, emits_unmatched);
-        report.compare_letters(log, letters, emits_unmatched);
+        let ends_of_log = ends(log.accepted().map(place));
+        report.compare_rows(log, &ends_of_log, &rows, emits_unmatched);
+        report.compare_letters(log, &ends_of_log, letters, emits_unmatched);
         report
     }
 
@@ -126,16 +127,12 @@ impl Report {
         }
     }
 
-    fn compare_rows(&mut self, log: &Log, rows: &Rows, emits_unmatched: bool) {
+    fn compare_rows(&mut self, log: &Log, ends_of_log: &Ends, rows: &Rows, emits_unmatched: bool) {
         let has_row = |winner: &Winner| match winner.outcome {
             Outcome::Joined => true,
             Outcome::Unjoinable(_) => emits_unmatched,
             Outcome::Malformed => false,
         };
-        let end_of_log = ends(
-            log.accepted()
-                .map(|winner| (winner.partition, winner.offset)),
-        );
         let mut present = HashSet::with_capacity(rows.rows.len());
         for row in &rows.rows {
             let right = row
@@ -143,7 +140,7 @@ impl Report {
                 .and_then(|id| log.accepted_at(&id, (row.partition, row.offset)))
                 .is_some_and(has_row);
             // What was accepted after the log was read is not known here.
-            let newer = end_of_log
+            let newer = ends_of_log
                 .get(&row.partition)
                 .is_none_or(|end| row.offset > *end);
             if !(right || newer) || !present.insert((row.partition, row.offset)) {
@@ -155,7 +152,7 @@ impl Report {
             }
         }
         for winner in log.accepted().filter(|winner| has_row(winner)) {
-            if present.contains(&(winner.partition, winner.offset)) {
+            if present.contains(&place(winner)) {
                 continue;
             }
             match rows
@@ -177,21 +174,25 @@ impl Report {
         }
     }
 
-    fn compare_letters(&mut self, log: &Log, letters: &Letters, emits_unmatched: bool) {
+    fn compare_letters(
+        &mut self,
+        log: &Log,
+        ends_of_log: &Ends,
+        letters: &Letters,
+        emits_unmatched: bool,
+    ) {
         let has_letter = |winner: &&Winner| match winner.outcome {
             Outcome::Joined => false,
             Outcome::Unjoinable(Reason::TimedOut) => !emits_unmatched,
             Outcome::Unjoinable(Reason::RowTooLarge) | Outcome::Malformed => true,
         };
-        let place = |winner: &Winner| (winner.partition, winner.offset);
-        let end_of_log = ends(log.accepted().map(place));
         let wanted: HashSet<_> = log.accepted().filter(has_letter).map(place).collect();
         let (mut firsts, lasts) = (BTreeMap::new(), ends(letters.iter().copied()));
         let mut present = HashSet::with_capacity(letters.len());
         for (partition, offset) in letters.iter().copied() {
             firsts.entry(partition).or_insert(offset);
             // What was accepted after the log was read is not known here.
-            let newer = end_of_log.get(&partition).is_none_or(|end| offset > *end);
+            let newer = ends_of_log.get(&partition).is_none_or(|end| offset > *end);
             let right = newer || wanted.contains(&(partition, offset));
             if !present.insert((partition, offset)) || !right {
                 self.duplicated += 1;
@@ -222,7 +223,13 @@ impl Report {
 }
 
 /// The highest offset of each partition.
-fn ends(places: impl Iterator<Item = (PartitionId, Offset)>) -> BTreeMap<PartitionId, Offset> {
+type Ends = BTreeMap<PartitionId, Offset>;
+
+fn place(winner: &Winner) -> (PartitionId, Offset) {
+    (winner.partition, winner.offset)
+}
+
+fn ends(places: impl Iterator<Item = (PartitionId, Offset)>) -> Ends {
     places.fold(BTreeMap::new(), |mut ends, (partition, offset)| {
         let end = ends.entry(partition).or_insert(offset);
         *end = offset.max(*end);
@@ -462,7 +469,8 @@ mod tests {
             ]);
             let mut report = Report::default();
             let letters = letters.iter().map(|offset| (0, *offset)).collect();
-            report.compare_letters(&log, &letters, emits_unmatched);
+            let ends_of_log = ends(log.accepted().map(place));
+            report.compare_letters(&log, &ends_of_log, &letters, emits_unmatched);
             let waiting = (report.letters_unpublished, report.letters_trimmed);
             (report.lost, report.duplicated, waiting)
         };
