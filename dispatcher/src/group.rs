@@ -7,6 +7,7 @@ use crate::lanes::{Lanes, Seen};
 use parking_lot::Mutex;
 use rtf_kafka::GroupEvents;
 use rtf_proto::{Offset, PartitionId};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -69,6 +70,19 @@ impl Member {
     /// Partitions that were assigned since the last call.
     pub fn take_new(&self) -> Vec<PartitionId> {
         std::mem::take(&mut self.new.lock())
+    }
+
+    /// The group was there when a partition was assigned.
+    pub fn committed(&self, positions: &[(PartitionId, Offset)]) {
+        let mut lanes = self.lanes.lock();
+        for (partition, position) in positions {
+            lanes.committed(*partition, *position);
+        }
+    }
+
+    /// Offsets that were skipped, once.
+    pub fn take_gap(&self) -> Option<(PartitionId, Range<Offset>)> {
+        self.lanes.lock().take_gap()
     }
 
     /// Begins a new epoch of a partition that is read again from further up.

@@ -7,7 +7,7 @@ use crate::group::Member;
 use crate::health::{Health, Part};
 use crate::intake::Intake;
 use crate::key_index::KeyIndex;
-use crate::lanes::Seen;
+use crate::lanes::{Seen, missed};
 use crate::meters::Meters;
 use crate::orders::{OperatorError, Order, Rewound};
 use crate::pauses::Pauses;
@@ -402,9 +402,33 @@ impl Reader {
             self.committed_at = self.now;
             self.commit(reader);
             self.announce(reader);
+            self.look_at_gap(reader);
             self.ask_for_membership(reader.events());
             self.show();
         }
+    }
+
+    /// Where offsets were skipped, has retention taken what nobody has read? One at a time: each costs a question.
+    fn look_at_gap(&self, reader: &GroupReader<Member>) {
+        let Some((partition, gap)) = reader.events().take_gap() else {
+            return;
+        };
+        let Ok((first, _)) = reader.offsets(partition, ASK_WITHIN) else {
+            return;
+        };
+        let records = missed(&gap, first);
+        if records == 0 {
+            return;
+        }
+        tracing::error!(
+            topic = %self.topic,
+            partition,
+            from = gap.start,
+            to = gap.start + records,
+            "the topic's retention took records that nobody had read: these events are lost. Keep the topic for longer than the dispatcher may be away"
+        );
+        counter!("rtf_dispatcher_missed_total", "topic" => self.topic.to_string())
+            .increment(records);
     }
 
     /// librdkafka tries to join for ever, whatever the broker says.
@@ -423,6 +447,10 @@ impl Reader {
     fn adjust_pauses(&mut self, reader: &GroupReader<Member>) {
         let new = reader.events().take_new();
         self.pauses.forget(&new);
+        if !new.is_empty() {
+            let committed = reader.committed(&new, ASK_WITHIN);
+            reader.events().committed(&committed.unwrap_or_default());
+        }
         // Whoever had them in between has committed something else, and our last word may have been refused.
         self.committed
             .retain(|partition, _| !new.contains(partition));

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::server::Server;
 use crate::{Process, free_port, temp_folder};
 
+const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const READY_LINE: &str = "Kafka Server started";
 
 /// After a `kill -9` the controller refuses the new broker until the old one's session is over, 9 s by
@@ -83,6 +85,17 @@ impl Kafka {
     /// `org.apache.kafka.tools.GetOffsetShell`, and returns what it prints.
     pub fn tool(&self, class: &str, arguments: &[&str], input: &str) -> Result<String> {
         tool(&self.bootstrap(), class, arguments, input)
+    }
+
+    /// Removes a topic's records below these offsets, per partition, as retention does.
+    pub fn delete_records(&self, topic: &str, below: &[(u32, u64)]) -> Result<()> {
+        let partition = |(partition, offset): &(u32, u64)| json!({ "topic": topic, "partition": partition, "offset": offset });
+        let partitions: Vec<_> = below.iter().map(partition).collect();
+        let file = tempfile::NamedTempFile::new()?;
+        serde_json::to_writer(&file, &json!({ "partitions": partitions, "version": 1 }))?;
+        let path = file.path().to_str().context("a path of text")?;
+        self.tool(DELETE_TOOL, &["--offset-json-file", path], "")?;
+        Ok(())
     }
 
     /// Kills it at once and waits until it is gone.

@@ -1,11 +1,10 @@
 //! A log that lost what it had: a replica that starts from nothing learns from a checkpoint, or refuses; one that runs on a log made anew stops.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rtf_kafka::Cluster;
 use rtf_proto::naming::log_topic;
 use rtf_synth::{CLICKS, ClicksParams, Share, Tally};
 use rtf_testing::{Instance, PipelineOptions, Role, Scene, pause, wait_until};
-use serde_json::json;
 use std::time::Duration;
 
 const ALL: Instance = Instance(Role::All, 0);
@@ -16,7 +15,6 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 const HORIZON: &str = "12s";
 const CHECKPOINTS_WITHIN: Duration = Duration::from_secs(4);
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(90);
-const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
 /// A scene in which all is done.
@@ -54,20 +52,10 @@ impl Done {
         let topic = log_topic(CLICKS.name);
         let cut = |partition| -> Result<_> {
             let (_, end) = cluster.offsets(&topic, partition)?;
-            Ok(
-                json!({ "topic": topic, "partition": partition, "offset": end.saturating_sub(kept) }),
-            )
+            Ok((partition, end.saturating_sub(kept)))
         };
-        let partitions: Vec<_> = (0..PARTITIONS).map(cut).collect::<Result<_>>()?;
-        let file = self.scene.pipeline.folder().join("cut.json");
-        std::fs::write(
-            &file,
-            json!({ "partitions": partitions, "version": 1 }).to_string(),
-        )?;
-        let file = file.to_str().context("a path of text")?.to_owned();
-        let kafka = &self.scene.servers.kafka;
-        kafka.tool(DELETE_TOOL, &["--offset-json-file", &file], "")?;
-        Ok(())
+        let below: Vec<_> = (0..PARTITIONS).map(cut).collect::<Result<_>>()?;
+        self.scene.servers.kafka.delete_records(&topic, &below)
     }
 
     /// What it says when it ends, which it must do with a failure.

@@ -1,6 +1,7 @@
 //! What an operator may do to registries: look, pause, drain, compare, retire, pass over a broken record, rebuild. With two replicas and a token.
 
 use anyhow::{Context, Result, ensure};
+use rtf_kafka::Cluster;
 use rtf_kafka::Sender;
 use rtf_proto::client::{Endpoints, RegistryClient};
 use rtf_proto::{Outcome, Registration, Registry, Source, Token, TopicId, Verdict};
@@ -31,7 +32,6 @@ const STOPS_WITHIN: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(1);
 /// A topic that nobody reads.
 const GONE: TopicId = TopicId([7; 16]);
-const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
@@ -305,19 +305,10 @@ fn a_lost_beginning_is_accepted(pipeline: &mut Pipeline, servers: &Servers) -> R
     for instance in REGISTRIES {
         pipeline.stop(instance)?;
     }
-    let partition =
-        |partition| format!("{{\"topic\":\"{LOG}\",\"partition\":{partition},\"offset\":-1}}");
-    let partitions: Vec<String> = (0..PARTITIONS).map(partition).collect();
-    let offsets = pipeline.folder().join("offsets.json");
-    std::fs::write(
-        &offsets,
-        format!(
-            "{{\"partitions\":[{}],\"version\":1}}",
-            partitions.join(",")
-        ),
-    )?;
-    let file = ["--offset-json-file", offsets.to_str().context("a path")?];
-    servers.kafka.tool(DELETE_TOOL, &file, "")?;
+    let cluster = Cluster::connect(servers.checker(CLICKS).settings())?;
+    let end = |partition| Ok((partition, cluster.offsets(LOG, partition)?.1));
+    let below: Vec<_> = (0..PARTITIONS).map(end).collect::<Result<_>>()?;
+    servers.kafka.delete_records(LOG, &below)?;
 
     let instance = REGISTRIES[0];
     Operator(pipeline).does(&["rebuild", "--execute"])?;

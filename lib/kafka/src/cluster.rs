@@ -148,7 +148,7 @@ impl Cluster {
                 Err((_, code)) => return Err(refused(code.to_string())),
             }
         }
-        self.wait_until_visible(name)
+        self.wait_until_visible(name, 1)
     }
 
     /// Gives a topic so many partitions, unless it has that many.
@@ -175,14 +175,17 @@ impl Cluster {
                 name,
                 format!("it could not be given {partitions} partitions: {code}"),
             )),
-            _ => Ok(()),
+            _ => self.wait_until_visible(name, partitions).map(drop),
         }
     }
 
-    fn wait_until_visible(&self, name: &str) -> Result<TopicInfo, KafkaError> {
+    /// With at least so many partitions.
+    fn wait_until_visible(&self, name: &str, partitions: u32) -> Result<TopicInfo, KafkaError> {
         let deadline = Instant::now() + VISIBLE_WITHIN;
         loop {
-            if let Some(info) = self.topic(name)? {
+            if let Some(info) = self.topic(name)?
+                && info.partitions >= partitions
+            {
                 return Ok(info);
             }
             if Instant::now() > deadline {

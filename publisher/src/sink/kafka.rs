@@ -246,7 +246,10 @@ impl Shared {
             .cluster
             .raise_partitions(&self.topic, partitions)
             .map_err(away)?;
+        // The old client would hear of them in half a minute.
+        let cluster = Arc::new(Cluster::connect(&self.settings).map_err(away)?);
         if let Some(known) = &mut *self.clients.lock() {
+            known.cluster = cluster;
             known.partitions = partitions.max(known.partitions);
         }
         Ok(())
