@@ -16,7 +16,7 @@ use rtf_kafka::{
     Cluster, Cursors, Isolation, KafkaError, Polled, Settings, Start, Tail, TransactError,
     Transactor, TransactorOptions,
 };
-use rtf_proto::{Offset, Original, PartitionId, naming};
+use rtf_proto::{LogId, Offset, Original, PartitionId, naming};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,10 +51,13 @@ pub struct KafkaSinkOptions {
     pub max_record_bytes: usize,
 }
 
+/// Each of one log: nothing that is known of a partition holds for another log.
+type Lanes = HashMap<PartitionId, (LogId, Arc<Mutex<Lane>>)>;
+
 /// The dead-letter topic.
 pub struct KafkaSink {
     shared: Arc<Shared>,
-    lanes: parking_lot::Mutex<HashMap<PartitionId, Arc<Mutex<Lane>>>>,
+    lanes: parking_lot::Mutex<Lanes>,
 }
 
 struct Shared {
@@ -113,16 +116,24 @@ impl KafkaSink {
     /// Does something with a partition that may block, one after the other in the order of the calls.
     async fn with<T: Send + 'static>(
         &self,
-        partition: PartitionId,
+        place: Place,
         work: impl FnOnce(&Shared, &mut Lane) -> Result<T, SinkError> + Send + 'static,
     ) -> Result<T, SinkError> {
-        let mut lane = self.lane(partition).await;
+        let mut lane = self.lane(place).await;
         let shared = Arc::clone(&self.shared);
         blocking(move || work(&shared, &mut lane)).await
     }
 
-    async fn lane(&self, partition: PartitionId) -> OwnedMutexGuard<Lane> {
-        let lane = Arc::clone(self.lanes.lock().entry(partition).or_default());
+    async fn lane(&self, place: Place) -> OwnedMutexGuard<Lane> {
+        let lane = {
+            let mut lanes = self.lanes.lock();
+            let fresh = || (place.log, Arc::default());
+            let known = lanes.entry(place.partition).or_insert_with(fresh);
+            if known.0 != place.log {
+                *known = fresh();
+            }
+            Arc::clone(&known.1)
+        };
         lane.lock_owned().await
     }
 }
@@ -130,7 +141,7 @@ impl KafkaSink {
 #[async_trait]
 impl Sink for KafkaSink {
     async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError> {
-        self.with(place.partition, move |shared, lane| {
+        self.with(place, move |shared, lane| {
             let clients = shared.clients(place.partition)?;
             if lane.is_uncertain {
                 shared.produce(lane, place)?;
@@ -146,10 +157,8 @@ impl Sink for KafkaSink {
     }
 
     async fn settled(&self, place: Place, next: Offset) -> Result<(), SinkError> {
-        self.with(place.partition, move |shared, lane| {
-            shared.settle(lane, place, next)
-        })
-        .await
+        self.with(place, move |shared, lane| shared.settle(lane, place, next))
+            .await
     }
 
     async fn append(
@@ -164,7 +173,7 @@ impl Sink for KafkaSink {
         };
         let letters = Arc::new(letters);
         // Held all the time, so that appends go one after the other.
-        let mut lane = self.lane(place.partition).await;
+        let mut lane = self.lane(place).await;
         loop {
             let (shared, letters) = (Arc::clone(&self.shared), Arc::clone(&letters));
             let appended;
