@@ -24,7 +24,6 @@ const LONG_TIERS: &str = "park_after = \"0s\"\ntiers = [\"30m\"]\nmax_events = 1
 fn what_is_parked_is_joined_or_given_up_once_though_dispatchers_die() -> Result<()> {
     let options = PipelineOptions {
         wait_max: "25s",
-        is_cluster: true,
         more_wait: SHORT_TIERS,
         ..PipelineOptions::new(CLICKS)
     };
@@ -37,14 +36,50 @@ fn what_is_parked_is_joined_or_given_up_once_though_dispatchers_die() -> Result<
         orphans: Share::per_thousand(100),
         ..ClicksParams::default()
     };
+    let rests = (0..10).map(|round| Duration::from_millis(2_000 + 500 * (round % 4)));
+    killed_while_they_wait(options, clicks, rests)
+}
+
+/// A quarter of an hour, so not part of `./test`: `cargo test --release -p rtf-testing --features soak --test parking -- --ignored soak`.
+#[cfg(feature = "soak")]
+#[test]
+#[ignore = "needs real servers, and a quarter of an hour"]
+fn soak_a_hundred_thousand_wait_ten_minutes_and_somebody_dies_every_twenty_seconds() -> Result<()> {
+    let options = PipelineOptions {
+        wait_max: "11m",
+        more_wait: "park_after = \"5s\"\ntiers = [\"10s\", \"1m\", \"3m\"]\nmax_events = 5000\n",
+        ..PipelineOptions::new(CLICKS)
+    };
+    let clicks = ClicksParams {
+        seed: 12,
+        count: 100_000,
+        per_second: 2_000.try_into()?,
+        late: Share::per_thousand(980),
+        late_by_ms: 600_000,
+        orphans: Share::per_thousand(20),
+        ..ClicksParams::default()
+    };
+    let rests = std::iter::repeat_n(Duration::from_secs(20), 33);
+    killed_while_they_wait(options, clicks, rests)
+}
+
+/// One of two dispatchers dies after each of these rests, and comes back at once.
+fn killed_while_they_wait(
+    options: PipelineOptions,
+    clicks: ClicksParams,
+    rests: impl Iterator<Item = Duration>,
+) -> Result<()> {
+    let options = PipelineOptions {
+        is_cluster: true,
+        ..options
+    };
     let mut scene = Scene::open(&options, clicks)?;
     let others = Role::EACH.map(|role| Instance(role, 0));
     scene.pipeline.start_all(&others, READY_WITHIN)?;
     let load = scene.load()?;
     scene.pipeline.start_ready(DISPATCHERS[1], READY_WITHIN)?;
-    for round in 0..10 {
-        pause(Duration::from_millis(2_000 + 500 * (round % 4)));
-        let victim = DISPATCHERS[round as usize % 2];
+    for (rest, victim) in rests.zip(DISPATCHERS.into_iter().cycle()) {
+        pause(rest);
         scene.pipeline.kill9(victim)?;
         scene.pipeline.start(victim)?;
     }
