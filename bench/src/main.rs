@@ -4,6 +4,7 @@ mod backlog;
 mod ids;
 mod latency;
 mod pass_through;
+mod primaries;
 mod process;
 mod stage;
 
@@ -29,6 +30,8 @@ enum Command {
     PassThrough(pass_through::Args),
     /// What remembering ids costs, in a hot bucket and in sealed ones
     Ids(ids::Args),
+    /// What primaries cost that memory cannot hold: loading, restart, cold and hot look-ups
+    Primaries(primaries::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         Command::Run(args) => run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
+        Command::Primaries(args) => primaries::run(&args),
     }
 }
 

@@ -38,7 +38,7 @@ impl KeyEvents {
     }
 
     /// Whether it says enough: where it was cut, those that have expired are missed.
-    fn is_enough(&self, now_ms: i64, limit: usize) -> bool {
+    pub fn is_enough(&self, now_ms: i64, limit: usize) -> bool {
         let live = || {
             self.events
                 .iter()

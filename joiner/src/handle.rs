@@ -81,7 +81,7 @@ impl Shared {
     }
 
     pub fn wake(&self, keys: Vec<JoinKey>) {
-        if keys.is_empty() {
+        if keys.is_empty() || rtf_service::crash::wants("joiner-loses-wakeups") {
             return;
         }
         metrics::counter!("rtf_joiner_wakeups_total").increment(keys.len() as u64);

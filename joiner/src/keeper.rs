@@ -54,6 +54,8 @@ pub(crate) struct Keeper {
     next_number: u64,
     flush_bytes: usize,
     flushed: Instant,
+    /// Whether the last job was a flush.
+    has_flushed: bool,
 }
 
 impl Keeper {
@@ -86,6 +88,7 @@ impl Keeper {
             next_number: last.map_or(0, |last| last + 1),
             flush_bytes,
             flushed: Instant::now(),
+            has_flushed: false,
         };
         Ok((keeper, primaries))
     }
@@ -137,10 +140,13 @@ impl Keeper {
             return Ok(());
         }
         let is_due = self.flushed.elapsed() >= FLUSH_EVERY && *positions != self.manifest.positions;
-        if unflushed >= self.flush_bytes.max(1) || is_due {
-            self.flush(state, positions, age);
-        } else if let Some(inputs) = self.mergeable(age) {
-            self.merge(&inputs, age);
+        let is_full = unflushed >= self.flush_bytes.max(1);
+        let inputs = self.mergeable(age);
+        match inputs {
+            // In turns: while a topic is loaded there is always something to flush, and segments would pile up.
+            Some(inputs) if self.has_flushed || !(is_full || is_due) => self.merge(&inputs, age),
+            _ if is_full || is_due => self.flush(state, positions, age),
+            _ => {}
         }
         Ok(())
     }
@@ -164,7 +170,7 @@ impl Keeper {
         self.segments.len()
     }
 
-    #[cfg(test)]
+    /// Whether a job is under way.
     pub fn is_busy(&self) -> bool {
         self.worker.is_busy()
     }
@@ -184,6 +190,7 @@ impl Keeper {
         }
         let number = self.number();
         self.flushed = Instant::now();
+        self.has_flushed = true;
         self.worker.begin(Job::Flush {
             events,
             manifest,
@@ -204,6 +211,7 @@ impl Keeper {
         };
         let inputs = inputs.iter().map(input).collect();
         let number = self.number();
+        self.has_flushed = false;
         self.worker.begin(Job::Merge {
             inputs,
             manifest,

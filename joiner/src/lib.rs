@@ -20,6 +20,7 @@ mod housekeeping;
 mod keeper;
 mod matching;
 mod options;
+pub mod parts;
 mod partners;
 mod primaries;
 mod ranked;

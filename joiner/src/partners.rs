@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 /// The disk must answer within this time.
 const READ_WITHIN: Duration = Duration::from_secs(5);
-/// Reads on their way at once, each of one batch; more wait, within the same time.
+/// Keys read one after the other; a batch that needs more is read in parallel.
+const READ_AT_ONCE: usize = 32;
+/// Such reads on their way at once, of all batches; more wait, within the same time.
 pub(crate) const READS_IN_FLIGHT: usize = 16;
 /// A key that changes all the time is looked for so often; then it has to be asked for again.
 const ROUNDS: usize = 8;
@@ -31,7 +33,8 @@ pub(crate) enum Partners {
     Unknown,
 }
 
-type Read = Result<Arc<KeyEvents>, DiskError>;
+/// A key by its place in the batch, its look-up, and what was read.
+type Settling = (usize, Cold, Arc<KeyEvents>);
 
 /// The partners of each key.
 pub(crate) async fn partners(shared: &Arc<Shared>, keys: &[JoinKey], now_ms: i64) -> Vec<Partners> {
@@ -99,41 +102,54 @@ fn known(state: &mut State, key: &JoinKey, events: Vec<Event>) -> Partners {
 async fn read(
     shared: &Arc<Shared>,
     keys: &[JoinKey],
-    cold: Vec<(usize, Cold)>,
+    mut cold: Vec<(usize, Cold)>,
     now_ms: i64,
-) -> Option<Vec<(usize, Cold, Arc<KeyEvents>)>> {
+) -> Option<Vec<Settling>> {
     let began = Instant::now();
-    let keys: Vec<JoinKey> = cold.iter().map(|(at, _)| keys[*at].clone()).collect();
-    let policy = shared.policy.clone();
-    let room = shared.reads.clone();
-    let work = async move {
-        let place = room.acquire_owned().await.ok()?;
-        let work = move || {
-            let _place = place;
-            let read = |((at, cold), key): ((usize, Cold), JoinKey)| {
-                let read: Read = cold.read(key.as_bytes(), now_ms, &policy);
-                read.map(|events| (at, cold, events))
-            };
-            cold.into_iter()
-                .zip(keys)
-                .map(read)
-                .collect::<Result<Vec<_>, _>>()
-        };
-        tokio::task::spawn_blocking(work).await.ok()
-    };
-    let answer = tokio::time::timeout(READ_WITHIN, work).await;
+    let mut parts = Vec::new();
+    while !cold.is_empty() {
+        let rest = cold.split_off(cold.len().min(READ_AT_ONCE));
+        let part = std::mem::replace(&mut cold, rest);
+        let part = part.into_iter().map(|(at, one)| (at, keys[at].clone(), one));
+        parts.push(read_part(shared, part.collect(), now_ms));
+    }
+    let answer = tokio::time::timeout(READ_WITHIN, futures::future::join_all(parts)).await;
     metrics::histogram!("rtf_joiner_disk_read_seconds").record(began.elapsed().as_secs_f64());
-    match answer {
-        Ok(Some(Ok(read))) => Some(read),
-        Ok(Some(Err(error))) => {
-            shared.disk_failed(error);
-            None
-        }
-        Ok(None) | Err(_) => {
-            metrics::counter!("rtf_joiner_disk_timeouts_total").increment(1);
-            None
+    let Ok(parts) = answer else {
+        metrics::counter!("rtf_joiner_disk_timeouts_total").increment(1);
+        return None;
+    };
+    let mut read = Vec::new();
+    for part in parts {
+        match part? {
+            Ok(part) => read.extend(part),
+            Err(error) => {
+                shared.disk_failed(error);
+                return None;
+            }
         }
     }
+    Some(read)
+}
+
+/// Reads some keys one after the other, on a thread that may block. `None` when that thread did not come back.
+async fn read_part(
+    shared: &Arc<Shared>,
+    part: Vec<(usize, JoinKey, Cold)>,
+    now_ms: i64,
+) -> Option<Result<Vec<Settling>, DiskError>> {
+    let policy = shared.policy.clone();
+    let place = shared.reads.clone().acquire_owned().await.ok()?;
+    let work = move || {
+        // Also when nobody waits for it any more.
+        let _place = place;
+        let read = |(at, key, cold): (usize, JoinKey, Cold)| {
+            let read = cold.read(key.as_bytes(), now_ms, &policy);
+            read.map(|events| (at, cold, events))
+        };
+        part.into_iter().map(read).collect()
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// What was read counts where its key has not changed; the others are open again.
@@ -141,7 +157,7 @@ fn settle(
     shared: &Shared,
     keys: &[JoinKey],
     now_ms: i64,
-    read: Vec<(usize, Cold, Arc<KeyEvents>)>,
+    read: Vec<Settling>,
     open: &mut Vec<usize>,
     found: &mut [Partners],
 ) {

@@ -233,7 +233,8 @@ impl Primaries {
         })
     }
 
-    /// The partners of a key whose segments were read; `None` when it has changed since, then it has to be looked for again.
+    /// The partners of a key whose segments were read; `None` when it has changed or too much has expired since, then it has to be looked for
+    /// again.
     pub fn settle(
         &self,
         key: &[u8],
@@ -242,7 +243,8 @@ impl Primaries {
         now_ms: i64,
     ) -> Option<Vec<Event>> {
         let disk = self.disk.as_ref()?;
-        if disk.stamp(cold.hash) != cold.stamp {
+        let is_enough = read.is_enough(now_ms, self.policy.limit());
+        if disk.stamp(cold.hash) != cold.stamp || !is_enough {
             return None;
         }
         disk.cache.insert(cold.hash, read.clone());
@@ -415,7 +417,8 @@ impl Primaries {
     /// What was read since the last flush stands still from now on; the caller has it flushed.
     pub fn freeze(&mut self) -> Arc<EventStore> {
         assert!(self.frozen.is_none(), "one flush at a time");
-        let active = std::mem::replace(&mut self.active, EventStore::new(self.policy.clone()));
+        let successor = self.active.successor();
+        let active = std::mem::replace(&mut self.active, successor);
         let events = Arc::new(active);
         self.frozen = Some(Frozen {
             events: events.clone(),

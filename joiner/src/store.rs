@@ -74,10 +74,19 @@ impl Holds {
 
 impl EventStore {
     pub fn new(policy: Policy) -> Self {
+        Self::with_hasher(policy, DefaultHashBuilder::default())
+    }
+
+    /// An empty one in which keys have the same hashes: who waits for a key goes by its hash.
+    pub fn successor(&self) -> Self {
+        Self::with_hasher(self.policy.clone(), self.hasher.clone())
+    }
+
+    fn with_hasher(policy: Policy, hasher: DefaultHashBuilder) -> Self {
         Self {
             policy,
             bytes: 0,
-            hasher: DefaultHashBuilder::default(),
+            hasher,
             events: Slab::new(),
             ids: HashTable::new(),
             keys: HashTable::new(),
