@@ -1,142 +1,202 @@
-//! Which parked events wait for a key: 16 bytes each and some 15 for each key, so that millions of them can be woken by their key. Pure.
+//! Which parked events wait for a key: six bytes each, so that millions of them can be woken by their key. Pure.
 //!
-//! A key's events are a chain through an array that only grows, from the one parked last to the one parked first. An event that came back leaves its link behind
-//! until half of the links are such; then the array is made anew. Keys are known by half a hash: two keys with one hash cost a needless
-//! look, nothing else. What the index does not know comes back when it is due.
+//! Events are parked and come back in the order of their offsets. So they stand in blocks of 65,536 offsets, and a block that has come back is dropped whole. Within a
+//! block they are sorted by half a hash of their key; a look-up is a binary search in each block. Two keys with one hash cost a needless look,
+//! nothing else. What the index does not know comes back when it is due.
 
-use hashbrown::{DefaultHashBuilder, HashTable};
 use rtf_proto::{Offset, PartitionId};
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// Links in one piece of the array: growing neither copies nor pauses.
-const PIECE: usize = 1 << 16;
-/// Fewer dead links than this are never worth clearing away.
-const DEAD_MIN: usize = 1 << 14;
-const NONE: u32 = u32::MAX;
+/// Offsets of a block.
+const SPAN: Offset = 1 << 16;
+/// Entries that a block keeps unsorted, until they are merged into the others.
+const FRESH: usize = 1 << 10;
 
-/// The last link of a hash's chain. With the hash in it the table grows without a look at the links.
-#[derive(Clone, Copy)]
-struct Head {
-    hash: u32,
-    last: u32,
+/// Half the hash of a key, and where in its block an event waits for it.
+type Entry = (u32, u16);
+
+/// Events of neighbouring offsets.
+#[derive(Default)]
+struct Block {
+    /// Sorted, with their offsets beside them.
+    hashes: Vec<u32>,
+    offsets: Vec<u16>,
+    fresh: Vec<Entry>,
 }
 
-/// Where an event is parked, in 8 bytes: 16 bits of partition, 48 of offset.
-#[derive(Clone, Copy)]
-struct Place(u32, u32);
-
-impl Place {
-    /// `None`: so high a number does not fit, and what it names comes back when it is due.
-    fn new(partition: PartitionId, offset: Offset) -> Option<Self> {
-        let partition = u16::try_from(partition).ok()?;
-        let high = u16::try_from(offset >> 32).ok()?;
-        let low = u32::try_from(offset & u64::from(u32::MAX)).ok()?;
-        Some(Self(low, u32::from(high) << 16 | u32::from(partition)))
+impl Block {
+    fn len(&self) -> usize {
+        self.hashes.len() + self.fresh.len()
     }
 
-    fn partition(self) -> PartitionId {
-        self.1 & u32::from(u16::MAX)
+    fn contains(&self, entry: Entry) -> bool {
+        self.offsets[self.range(entry.0)].contains(&entry.1) || self.fresh.contains(&entry)
     }
 
-    fn offset(self) -> Offset {
-        u64::from(self.1 >> 16) << 32 | u64::from(self.0)
+    fn insert(&mut self, entry: Entry) {
+        self.fresh.push(entry);
+        if self.fresh.len() == FRESH {
+            self.merge();
+        }
+    }
+
+    /// Where in its partition events wait for a key of this hash; they are not known any more.
+    fn take(&mut self, hash: u32) -> Vec<u16> {
+        let range = self.range(hash);
+        self.hashes.drain(range.clone());
+        let sorted = self.offsets.drain(range);
+        let fresh = self.fresh.extract_if(.., |entry| entry.0 == hash);
+        sorted.chain(fresh.map(|entry| entry.1)).collect()
+    }
+
+    fn range(&self, hash: u32) -> std::ops::Range<usize> {
+        let first = self.hashes.partition_point(|known| *known < hash);
+        let same = self.hashes[first..].iter().take_while(|h| **h == hash);
+        first..first + same.count()
+    }
+
+    /// Sorts the fresh ones in; nothing is left over in the vectors.
+    fn merge(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_unstable();
+        let len = self.hashes.len() + fresh.len();
+        let known = std::mem::take(&mut self.hashes);
+        let mut known = known
+            .into_iter()
+            .zip(std::mem::take(&mut self.offsets))
+            .peekable();
+        let mut fresh = fresh.into_iter().peekable();
+        self.hashes.reserve_exact(len);
+        self.offsets.reserve_exact(len);
+        loop {
+            let next = match (known.peek(), fresh.peek()) {
+                (Some(old), Some(new)) if old.0 > new.0 => fresh.next(),
+                (None, _) => fresh.next(),
+                _ => known.next(),
+            };
+            let Some((hash, offset)) = next else {
+                return;
+            };
+            self.hashes.push(hash);
+            self.offsets.push(offset);
+        }
     }
 }
 
-#[derive(Clone, Copy)]
-struct Link {
-    place: Place,
-    hash: u32,
-    before: u32,
+/// What is parked in one partition.
+#[derive(Default)]
+struct Parked {
+    /// The first offset that has not come back.
+    back: Offset,
+    /// One past the last offset that was put in.
+    end: Offset,
+    /// By their number: an offset divided by [`SPAN`].
+    blocks: BTreeMap<u64, Block>,
+}
+
+impl Parked {
+    /// Whether it was not known.
+    fn insert(&mut self, offset: Offset, hash: u32) -> bool {
+        let (number, entry) = (offset / SPAN, (hash, (offset % SPAN) as u16));
+        if offset < self.end {
+            // Found nobody, and waits on; unless it is known all the same.
+            let block = self.blocks.entry(number).or_default();
+            let is_new = !block.contains(entry);
+            if is_new {
+                block.insert(entry);
+            }
+            return is_new;
+        }
+        self.end = offset + 1;
+        if !self.blocks.contains_key(&number)
+            && let Some(mut full) = self.blocks.last_entry()
+        {
+            full.get_mut().merge();
+        }
+        self.blocks.entry(number).or_default().insert(entry);
+        true
+    }
+
+    /// Drops what has wholly come back, and says how much it was.
+    fn came_back(&mut self, next: Offset) -> usize {
+        self.back = next.max(self.back);
+        let left = self.blocks.split_off(&(self.back / SPAN));
+        let dropped = std::mem::replace(&mut self.blocks, left);
+        dropped.values().map(Block::len).sum()
+    }
 }
 
 /// The index of one tier.
+#[derive(Default)]
 pub(crate) struct KeyIndex {
-    hasher: DefaultHashBuilder,
-    heads: HashTable<Head>,
-    pieces: Vec<Vec<Link>>,
-    dead: usize,
-    /// Of each partition, the first offset that has not come back.
-    back: BTreeMap<PartitionId, Offset>,
+    hasher: RandomState,
+    partitions: BTreeMap<PartitionId, Parked>,
+    len: usize,
 }
 
 impl KeyIndex {
     /// Of no partition.
     pub fn new() -> Self {
-        Self {
-            hasher: DefaultHashBuilder::default(),
-            heads: HashTable::new(),
-            pieces: Vec::new(),
-            dead: 0,
-            back: BTreeMap::new(),
-        }
+        Self::default()
     }
 
-    /// Links, dead ones among them.
+    /// Events, among them some that have come back.
     pub fn len(&self) -> usize {
-        match self.pieces.split_last() {
-            None => 0,
-            Some((last, full)) => full.len() * PIECE + last.len(),
-        }
+        self.len
     }
 
     /// A partition is ours; what stands below `from` has come back.
     pub fn open(&mut self, partition: PartitionId, from: Offset) {
-        self.back.insert(partition, from);
+        self.close(partition);
+        let parked = Parked {
+            back: from,
+            ..Parked::default()
+        };
+        self.partitions.insert(partition, parked);
     }
 
     /// A partition is not ours any more.
     pub fn close(&mut self, partition: PartitionId) {
-        self.back.remove(&partition);
-        self.rebuild();
+        if let Some(parked) = self.partitions.remove(&partition) {
+            self.len -= parked.blocks.values().map(Block::len).sum::<usize>();
+        }
     }
 
     /// An event waits there for this key.
     pub fn insert(&mut self, partition: PartitionId, offset: Offset, key: &[u8]) {
         let hash = self.hash(key);
-        let Some(place) = Place::new(partition, offset) else {
-            return;
-        };
-        let link = Link {
-            place,
-            hash,
-            before: NONE,
-        };
-        if self.is_live(place) {
-            self.link(link);
+        if let Some(parked) = self.partitions.get_mut(&partition)
+            && offset >= parked.back
+            && parked.insert(offset, hash)
+        {
+            self.len += 1;
         }
     }
 
     /// Everything below `next` has come back.
     pub fn came_back(&mut self, partition: PartitionId, next: Offset) {
-        let Some(back) = self.back.get_mut(&partition) else {
-            return;
-        };
-        self.dead += usize::try_from(next.saturating_sub(*back)).unwrap_or(usize::MAX);
-        *back = next.max(*back);
-        if self.dead > DEAD_MIN && self.dead > self.len() / 2 {
-            self.rebuild();
+        if let Some(parked) = self.partitions.get_mut(&partition) {
+            self.len -= parked.came_back(next);
         }
     }
 
-    /// Where events wait for this key, the one parked first in front, at the most so many. They are not known any more.
+    /// Where events wait for this key, of each partition the one parked first in front, at the most so many. They are not known any more.
     pub fn take(&mut self, key: &[u8], max: usize) -> Vec<(PartitionId, Offset)> {
         let hash = self.hash(key);
-        let Ok(entry) = self.heads.find_entry(wide(hash), |head| head.hash == hash) else {
-            return Vec::new();
-        };
-        let mut at = entry.remove().0.last;
         let mut taken = Vec::new();
-        while at != NONE {
-            let link = self.pieces[at as usize / PIECE][at as usize % PIECE];
-            if self.is_live(link.place) {
-                taken.push((link.place.partition(), link.place.offset()));
+        for (partition, parked) in &mut self.partitions {
+            for (number, block) in &mut parked.blocks {
+                let offsets = block.take(hash);
+                self.len -= offsets.len();
+                let offsets = offsets.into_iter();
+                let offsets = offsets.map(|offset| number * SPAN + Offset::from(offset));
+                let live = offsets.filter(|offset| *offset >= parked.back);
+                taken.extend(live.map(|offset| (*partition, offset)));
             }
-            self.dead += 1;
-            at = link.before;
         }
-        taken.reverse();
+        taken.sort_unstable();
         taken.truncate(max);
         taken
     }
@@ -144,61 +204,6 @@ impl KeyIndex {
     fn hash(&self, key: &[u8]) -> u32 {
         (self.hasher.hash_one(key) >> 32) as u32
     }
-
-    fn is_live(&self, place: Place) -> bool {
-        let back = self.back.get(&place.partition());
-        back.is_some_and(|back| place.offset() >= *back)
-    }
-
-    fn link(&mut self, mut link: Link) {
-        let Ok(number) = u32::try_from(self.len()) else {
-            return;
-        };
-        if number == NONE {
-            return;
-        }
-        let hash = link.hash;
-        let same = |head: &Head| head.hash == hash;
-        match self.heads.find_mut(wide(hash), same) {
-            Some(head) => link.before = std::mem::replace(&mut head.last, number),
-            None => {
-                let head = Head { hash, last: number };
-                self.heads
-                    .insert_unique(wide(hash), head, |head| wide(head.hash));
-            }
-        }
-        if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
-            self.pieces.push(Vec::with_capacity(PIECE));
-        }
-        let piece = self.pieces.last_mut().expect("there is one now");
-        piece.push(link);
-    }
-
-    /// Keeps what can be reached and has not come back.
-    fn rebuild(&mut self) {
-        let mut reachable = vec![false; self.len()];
-        for head in &self.heads {
-            let mut at = head.last;
-            while at != NONE {
-                reachable[at as usize] = true;
-                at = self.pieces[at as usize / PIECE][at as usize % PIECE].before;
-            }
-        }
-        self.heads = HashTable::new();
-        self.dead = 0;
-        let pieces = std::mem::take(&mut self.pieces);
-        for (link, is_reachable) in pieces.into_iter().flatten().zip(reachable) {
-            if is_reachable && self.is_live(link.place) {
-                let before = NONE;
-                self.link(Link { before, ..link });
-            }
-        }
-    }
-}
-
-/// Spreads half a hash, since the table looks at both ends of a whole one.
-fn wide(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
@@ -209,19 +214,25 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Op {
         Park(PartitionId, u8),
+        /// Offsets without a record.
+        Skip(PartitionId, u64),
         Back(PartitionId, u64),
         Take(u8, usize),
+        /// Takes, and puts back again.
+        InVain(u8),
         Close(PartitionId),
-        Rebuild,
+        Merge,
     }
 
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
             10 => (0u32..3, 0u8..6).prop_map(|(p, k)| Op::Park(p, k)),
+            1 => (0u32..3, 1u64..SPAN * 2).prop_map(|(p, n)| Op::Skip(p, n)),
             3 => (0u32..3, 0u64..8).prop_map(|(p, n)| Op::Back(p, n)),
             2 => (0u8..6, 1usize..9).prop_map(|(k, n)| Op::Take(k, n)),
+            2 => (0u8..6).prop_map(Op::InVain),
             1 => (0u32..3).prop_map(Op::Close),
-            1 => Just(Op::Rebuild),
+            1 => Just(Op::Merge),
         ]
     }
 
@@ -232,59 +243,66 @@ mod tests {
             let mut model: Vec<(PartitionId, Offset, u8)> = Vec::new();
             let (mut ends, mut back) = ([0u64; 3], [0u64; 3]);
             (0..3).for_each(|p| index.open(p, 0));
+            let waiting = |model: &[(PartitionId, Offset, u8)], back: [u64; 3], k: u8| {
+                let waits = |(p, o, key): &&(PartitionId, Offset, u8)| *key == k && *o >= back[*p as usize];
+                let mut waiting: Vec<_> = model.iter().filter(waits).map(|(p, o, _)| (*p, *o)).collect();
+                waiting.sort_unstable();
+                waiting
+            };
             for op in ops {
                 match op {
                     Op::Park(p, k) => {
                         let offset = ends[p as usize];
                         ends[p as usize] += 1;
                         index.insert(p, offset, &[k]);
-                        if offset >= back[p as usize] {
-                            model.push((p, offset, k));
-                        }
+                        model.push((p, offset, k));
                     }
+                    Op::Skip(p, n) => ends[p as usize] += n,
                     Op::Back(p, n) => {
                         // It may run ahead of what was read into the index.
                         back[p as usize] += n;
                         index.came_back(p, back[p as usize]);
                     }
                     Op::Take(k, max) => {
-                        let mut expected: Vec<_> = model.iter().filter(|(p, o, key)| *key == k && *o >= back[*p as usize]).map(|(p, o, _)| (*p, *o)).collect();
+                        let mut expected = waiting(&model, back, k);
                         expected.truncate(max);
                         prop_assert_eq!(index.take(&[k], max), expected);
                         model.retain(|(_, _, key)| *key != k);
+                    }
+                    Op::InVain(k) => {
+                        let expected = waiting(&model, back, k);
+                        prop_assert_eq!(&index.take(&[k], usize::MAX), &expected);
+                        for (p, offset) in expected.iter().chain(&expected) {
+                            index.insert(*p, *offset, &[k]);
+                        }
                     }
                     Op::Close(p) => {
                         index.close(p);
                         model.retain(|(partition, ..)| *partition != p);
                         index.open(p, back[p as usize]);
                     }
-                    Op::Rebuild => index.rebuild(),
+                    Op::Merge => {
+                        let parked = index.partitions.values_mut();
+                        parked.flat_map(|p| p.blocks.values_mut()).for_each(Block::merge);
+                    }
                 }
             }
-            let live = model.iter().filter(|(p, o, _)| *o >= back[*p as usize]).count();
-            index.rebuild();
-            prop_assert_eq!(index.len(), live);
+            for k in 0..6 {
+                prop_assert_eq!(index.take(&[k], usize::MAX), waiting(&model, back, k));
+            }
+            prop_assert_eq!(index.len(), 0, "every key was asked for");
         }
     }
 
     #[test]
-    fn places_come_back() {
-        for (partition, offset) in [(0, 0), (65_535, (1 << 48) - 1), (7, 1 << 32)] {
-            let place = Place::new(partition, offset).unwrap();
-            assert_eq!((place.partition(), place.offset()), (partition, offset));
-        }
-        assert!(Place::new(0, 1 << 48).is_none() && Place::new(1 << 16, 0).is_none());
-    }
-
-    #[test]
-    fn one_key_for_all_is_no_trouble_and_the_dead_are_cleared_away() {
+    fn what_has_come_back_is_dropped_block_by_block() {
         let mut index = KeyIndex::new();
         index.open(0, 0);
         for offset in 0..300_000 {
             index.insert(0, offset, b"k");
             index.came_back(0, offset.saturating_sub(20_000));
         }
-        assert!(index.len() < 80_000, "{}", index.len());
+        assert!(index.len() < 20_001 + SPAN as usize, "{}", index.len());
         assert_eq!(index.take(b"k", usize::MAX).len(), 20_001);
     }
 }
