@@ -20,6 +20,9 @@ const PARTITIONS: u64 = 4;
 /// Events in a batch of the dispatcher, and batches on their way.
 const BATCH: u64 = 500;
 const IN_FLIGHT: usize = 16;
+/// A joiner at leisure: so many look-ups in a batch, one batch after another this often, makes 5,000 look-ups a second.
+const PACED_BATCH: u64 = 50;
+const PACE: Duration = Duration::from_millis(10);
 const TOPIC: &str = "primaries";
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -163,24 +166,33 @@ fn opened(args: &Args, dir: &Path) -> Result<()> {
     let joiner = store.joiner();
     let cold =
         |turn: u64| (0..args.questions).map(move |n| scattered(n ^ (turn << 40)) % args.events);
-    for (name, numbers) in [
-        ("cold", cold(1).collect::<Vec<_>>()),
-        ("cold again", cold(2).collect()),
+    let fast = (BATCH, Duration::ZERO);
+    for (name, numbers, (batch, pace)) in [
+        (
+            "cold, paced",
+            cold(3).take(50_000).collect::<Vec<_>>(),
+            (PACED_BATCH, PACE),
+        ),
+        ("cold", cold(1).collect(), fast),
+        ("cold again", cold(2).collect(), fast),
         (
             "hot",
             cold(2).rev().take(20_000).cycle().take(1_000_000).collect(),
+            fast,
         ),
         (
             "absent",
             (0..args.questions).map(|n| args.events + n).collect(),
+            fast,
         ),
     ] {
         let wanted = name != "absent";
-        let (rate, mut times) = runtime.block_on(ask(&joiner, &numbers, wanted))?;
+        let asked = ask(&joiner, &numbers, batch as usize, pace, wanted);
+        let (rate, mut times) = runtime.block_on(asked)?;
         times.sort_unstable();
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(
-            "{name}: {rate:.0} look-ups/s; a batch of {BATCH}: p50 {:.1?}, p99 {:.1?}, most {:.1?}; {} MiB resident",
+            "{name}: {rate:.0} look-ups/s; a batch of {batch}: p50 {:.1?}, p99 {:.1?}, most {:.1?}; {} MiB resident",
             at(0.5),
             at(0.99),
             at(1.0),
@@ -195,16 +207,19 @@ fn opened(args: &Args, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Joins in batches, so many in flight as the dispatcher has.
+/// Joins in batches, so many in flight as the dispatcher has, and no more often than once in `pace`.
 async fn ask(
     joiner: &rtf_joiner::JoinerHandle,
     numbers: &[u64],
+    batch: usize,
+    pace: Duration,
     wanted: bool,
 ) -> Result<(f64, Vec<Duration>)> {
     let room = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT));
     let mut work = tokio::task::JoinSet::new();
     let began = Instant::now();
-    for batch in numbers.chunks(BATCH as usize) {
+    for (turn, batch) in (0..).zip(numbers.chunks(batch)) {
+        tokio::time::sleep_until((began + pace * turn).into()).await;
         let place = room.clone().acquire_owned().await?;
         let joiner = joiner.clone();
         let batch: Vec<ForeignEvent> = batch.iter().map(|n| foreign(*n)).collect();
