@@ -4,6 +4,7 @@ mod backlog;
 mod ids;
 mod latency;
 mod pass_through;
+mod primaries;
 mod process;
 mod replay;
 mod stage;
@@ -35,6 +36,8 @@ enum Command {
     Ids(ids::Args),
     /// How fast the foreign topic is read again when all of it is resolved
     Replay(replay::Args),
+    /// What primaries cost that memory cannot hold: loading, restart, cold and hot look-ups
+    Primaries(primaries::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Primaries(args) => primaries::run(&args),
     }
 }
 

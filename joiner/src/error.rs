@@ -46,7 +46,7 @@ pub enum JoinerFailure {
         /// The partition's end.
         end: Offset,
     },
-    /// Primary events beyond the memory allowed; dropping some would lose joins.
+    /// Primary events beyond the memory allowed, and no disk to take them; dropping some would lose joins.
     #[error(
         "the event store is full: {events} events of topic `{topic}` take all of its {} MiB, and there are more; raise \
          [joiner].memory",
@@ -59,6 +59,17 @@ pub enum JoinerFailure {
         events: u64,
         /// The memory allowed, bytes.
         limit: usize,
+    },
+    /// What is on disk cannot be read or written.
+    #[error(
+        "the event store of topic `{topic}` cannot be kept: {words}; start the joiner again (what is damaged is made anew from the \
+         topic)"
+    )]
+    Store {
+        /// The primary topic.
+        topic: String,
+        /// Which file, and what is wrong with it.
+        words: String,
     },
     /// A thread of the role panicked.
     #[error("the joiner's {thread} thread ended: {words}")]

@@ -1,10 +1,13 @@
 //! A primary event as it is kept: one block of memory with the original bytes, and where in it things stand.
 
+mod stored;
+
 use crate::Options;
 use crate::matching::{Candidate, OrderValue};
 use rtf_json::{ExtractError, Extracted, Extractor, Fields, Parts, PointerError};
 use rtf_proto::MAX_ID_BYTES;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Never expires.
 const NEVER: i64 = i64::MAX;
@@ -44,11 +47,11 @@ enum OrderKind {
     Missing,
 }
 
-/// A primary event. There are millions of them, so its fields are packed.
+/// A primary event; cheap to clone. There are millions of them, so its fields are packed.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Event {
     /// The payload, then those texts that do not stand in it as they are.
-    block: Box<[u8]>,
+    block: Arc<[u8]>,
     payload: u32,
     partition: u32,
     offset: u64,
@@ -191,7 +194,7 @@ impl EventReader {
             Read::Missing => (OrderKind::Missing, 0),
         };
         Ok(Event {
-            block: block.into_boxed_slice(),
+            block: block.into(),
             payload: short(payload.len()),
             partition: place.partition,
             offset: place.offset,
@@ -303,6 +306,7 @@ mod tests {
                 direction: Direction::Ascending,
                 limit: 3,
             },
+            data: None,
             memory_bytes: 1 << 20,
             wanted_keys: 10,
             batches_in_flight: 1,

@@ -1,8 +1,10 @@
 //! What other roles hold of a joiner: the join itself, behind the [`Joiner`] port.
 
-use crate::Options;
+use crate::disk::DiskError;
 use crate::event::Event;
+use crate::partners::{Partners, READS_IN_FLIGHT, partners};
 use crate::state::State;
+use crate::{Options, Policy};
 use async_trait::async_trait;
 use futures::StreamExt;
 use parking_lot::{Mutex, RwLock};
@@ -25,11 +27,18 @@ const WAKEUP_BATCHES: usize = 1024;
 /// The state the halves of a joiner share.
 pub(crate) struct Shared {
     pub state: RwLock<State>,
+    pub policy: Policy,
+    /// Room for reads from disk.
+    pub reads: Arc<Semaphore>,
+    /// What a read from disk met; the tail ends with it.
+    pub disk_failure: Mutex<Option<DiskError>>,
     pub malformed: AtomicU64,
     /// Partitions of the primary topic, as last heard.
     pub partitions: AtomicU32,
     /// The next offset to read, per partition.
     pub positions: Mutex<Vec<Offset>>,
+    /// The first offset the topic still has, per partition, as last heard.
+    pub floors: Mutex<Vec<Offset>>,
     /// Cancelled when the role ends.
     pub stop: CancellationToken,
     has_caught_up: AtomicBool,
@@ -42,9 +51,13 @@ impl Shared {
     pub fn new(options: &Options, registry: Arc<dyn Registry>) -> Self {
         Self {
             state: RwLock::new(State::new(options)),
+            policy: options.policy.clone(),
+            reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
+            disk_failure: Mutex::default(),
             malformed: AtomicU64::new(0),
             partitions: AtomicU32::new(0),
             positions: Mutex::default(),
+            floors: Mutex::default(),
             stop: CancellationToken::new(),
             has_caught_up: AtomicBool::new(false),
             wakeups: broadcast::Sender::new(WAKEUP_BATCHES),
@@ -62,8 +75,13 @@ impl Shared {
         self.has_caught_up.store(true, Ordering::Release);
     }
 
+    /// A read from disk failed: what it was for is not known, and the tail ends.
+    pub fn disk_failed(&self, error: DiskError) {
+        self.disk_failure.lock().get_or_insert(error);
+    }
+
     pub fn wake(&self, keys: Vec<JoinKey>) {
-        if keys.is_empty() {
+        if keys.is_empty() || rtf_service::crash::wants("joiner-loses-wakeups") {
             return;
         }
         metrics::counter!("rtf_joiner_wakeups_total").increment(keys.len() as u64);
@@ -71,19 +89,27 @@ impl Shared {
         self.wakeups.send(Arc::new(keys)).ok();
     }
 
-    async fn join(&self, batch: Vec<ForeignEvent>) -> Result<Vec<JoinVerdict>, JoinerError> {
+    async fn join(
+        self: &Arc<Self>,
+        batch: Vec<ForeignEvent>,
+    ) -> Result<Vec<JoinVerdict>, JoinerError> {
         if !self.is_ready() {
             return Ok(vec![JoinVerdict::NotReady; batch.len()]);
         }
         let mut verdicts = vec![JoinVerdict::NotFound; batch.len()];
-        let mut rows = self.rows(&batch, now_ms());
-        rows.retain(|(at, _)| {
-            if batch[*at].collect {
-                verdicts[*at] = JoinVerdict::Collecting;
+        let keys: Vec<JoinKey> = batch.iter().map(|event| event.key.clone()).collect();
+        let (mut found, mut registrations) = (Vec::new(), Vec::new());
+        for (at, partners) in (0..).zip(partners(self, &keys, now_ms()).await) {
+            match partners {
+                Partners::Some(_) if batch[at].collect => verdicts[at] = JoinVerdict::Collecting,
+                Partners::Some(partners) => {
+                    found.push(at);
+                    registrations.push(registration(&batch[at], &partners));
+                }
+                Partners::None => {}
+                Partners::Unknown => verdicts[at] = JoinVerdict::NotReady,
             }
-            !batch[*at].collect
-        });
-        let (found, registrations): (Vec<usize>, Vec<Registration>) = rows.into_iter().unzip();
+        }
         if found.is_empty() {
             return Ok(verdicts);
         }
@@ -102,39 +128,12 @@ impl Shared {
         }
         Ok(verdicts)
     }
-
-    /// Builds the rows of those events that have partners, with their numbers in the batch. The others' keys are
-    /// remembered as wanted; they are looked for again under the lock that remembers them, for their primary
-    /// may have come in between.
-    fn rows(&self, batch: &[ForeignEvent], now_ms: i64) -> Vec<(usize, Registration)> {
-        let mut rows = Vec::with_capacity(batch.len());
-        let mut misses = Vec::new();
-        for (at, event) in batch.iter().enumerate() {
-            // Not one lock for all: the tail gets its turn.
-            match register(&self.state.read(), event, now_ms) {
-                Some(row) => rows.push((at, row)),
-                None => misses.push(at),
-            }
-        }
-        if misses.is_empty() {
-            return rows;
-        }
-        let mut state = self.state.write();
-        for at in misses {
-            match register(&state, &batch[at], now_ms) {
-                Some(row) => rows.push((at, row)),
-                None => state.want(batch[at].key.as_bytes()),
-            }
-        }
-        rows
-    }
 }
 
-/// What is to be registered for an event, if it has partners.
-fn register(state: &State, event: &ForeignEvent, now_ms: i64) -> Option<Registration> {
-    let partners: Vec<&Event> = state.store.find(event.key.as_bytes(), now_ms).collect();
-    let newest = partners.iter().map(|p| p.place().kafka_ts).max()?;
-    let primary: Vec<&[u8]> = partners.iter().map(|p| p.payload()).collect();
+/// What is to be registered for an event with these partners, the best first.
+fn registration(event: &ForeignEvent, partners: &[Event]) -> Registration {
+    let newest = partners.iter().map(|p| p.place().kafka_ts).max();
+    let primary: Vec<&[u8]> = partners.iter().map(Event::payload).collect();
     let row = row::open(&RowParts {
         id: &event.id,
         key: &event.key,
@@ -145,14 +144,14 @@ fn register(state: &State, event: &ForeignEvent, now_ms: i64) -> Option<Registra
         foreign_ts: event.foreign_ts,
         primary_ts: partners.first().map(|p| p.event_ts()),
     });
-    Some(Registration {
+    Registration {
         id: event.id.clone(),
         outcome: Outcome::Joined,
         source: event.source.clone(),
         token: event.token,
-        later_ts: event.kafka_ts.max(newest),
+        later_ts: event.kafka_ts.max(newest.unwrap_or(i64::MIN)),
         body: Body::Joined { row }.encode(),
-    })
+    }
 }
 
 fn verdict(answer: Verdict) -> JoinVerdict {
@@ -242,6 +241,7 @@ impl Joiner for JoinerHandle {
             ready: self.0.is_ready(),
             events: state.store.len(),
             bytes: state.store.bytes() as u64,
+            disk_bytes: state.store.disk_bytes(),
             wanted: state.wanted.len() as u64,
             malformed: self.0.malformed.load(Ordering::Relaxed),
         })
@@ -312,6 +312,7 @@ mod tests {
             expires: None,
             folding: Folding::default(),
             policy: Policy::All { limit: 2 },
+            data: None,
             memory_bytes: 1 << 20,
             wanted_keys: 10,
             batches_in_flight: 1,
@@ -336,7 +337,7 @@ mod tests {
             .unwrap()
             .read(&Parts::of(json.as_bytes()), place);
         let mut woken = Vec::new();
-        let changes = std::iter::once(Change::Upsert(event.unwrap()));
+        let changes = std::iter::once((Change::Upsert(event.unwrap()), None));
         let mut state = joiner.0.state.write();
         state.apply(changes, 0, &mut woken).unwrap();
         joiner.0.wake(woken);

@@ -44,17 +44,22 @@ fn tell_sizes(shared: &Shared) {
     let state = shared.state.read();
     metrics::gauge!("rtf_joiner_events").set(state.store.len() as f64);
     metrics::gauge!("rtf_joiner_bytes").set(state.store.bytes() as f64);
+    metrics::gauge!("rtf_joiner_disk_bytes").set(state.store.disk_bytes() as f64);
+    metrics::gauge!("rtf_joiner_disk_events").set(state.store.disk_events() as f64);
+    metrics::gauge!("rtf_joiner_segments").set(state.store.segments().len() as f64);
     metrics::gauge!("rtf_joiner_wanted").set(state.wanted.len() as f64);
 }
 
 /// Offsets between the position and the end; a transaction's marker at the end counts as one.
 fn tell_lag(topic: &str, shared: &Shared, cluster: &Cluster) {
     let positions = shared.positions.lock().clone();
+    let mut floors = Vec::with_capacity(positions.len());
     for (partition, next) in (0..).zip(positions) {
         // A Kafka that is away is told of by the tail.
-        let Ok((_, end)) = cluster.offsets(topic, partition) else {
+        let Ok((first, end)) = cluster.offsets(topic, partition) else {
             return;
         };
+        floors.push(first);
         if shared.stop.is_cancelled() {
             return;
         }
@@ -64,6 +69,7 @@ fn tell_lag(topic: &str, shared: &Shared, cluster: &Cluster) {
         ];
         metrics::gauge!("rtf_consumer_lag_records", &labels).set(end.saturating_sub(next) as f64);
     }
+    *shared.floors.lock() = floors;
 }
 
 fn describe(

@@ -6,17 +6,23 @@
 //!                    └─▶ keys asked for in vain ─▶ wake-ups                └─▶ registry: id and row, one record
 //! ```
 //!
-//! It keeps nothing that the primary topic does not hold: a joiner that starts reads the topic from its first record
-//! and answers "not ready" until it has caught up. It decides nothing either: who won is the registry's answer.
-//! The event store, the match policy and the table of wanted keys are pure: time comes in as an argument.
+//! It keeps nothing that the primary topic did not hold: what lies on disk can be deleted, then the topic is read from its first record.
+//! A joiner that starts answers "not ready" until it has caught up. It decides nothing either: who won is the registry's answer.
+//! The events in memory, the match policy and the table of wanted keys are pure: time comes in as an argument.
 
+mod cache;
 mod catch_up;
+mod disk;
 mod error;
 mod event;
 mod handle;
 mod housekeeping;
+mod keeper;
 mod matching;
 mod options;
+mod partners;
+pub mod parts;
+mod primaries;
 mod ranked;
 mod role;
 mod service;
@@ -24,6 +30,8 @@ mod slab;
 mod state;
 mod store;
 mod tail;
+#[cfg(test)]
+mod testing;
 mod wanted;
 
 pub use error::JoinerFailure;

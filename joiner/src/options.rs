@@ -2,6 +2,7 @@
 
 use crate::Policy;
 use rtf_json::Folding;
+use std::path::PathBuf;
 
 /// How a joiner is made. Id, key and time are fields as in [`rtf_json::Fields`]: JSON pointers into the primary's value, `@key` or
 /// `@header.NAME`; the expiry is a pointer.
@@ -25,10 +26,33 @@ pub struct Options {
     pub folding: Folding,
     /// Which partners a foreign event gets.
     pub policy: Policy,
-    /// Memory the event store may take, bytes.
+    /// Where the event store keeps what memory does not; without, and with an embedded broker, all stays in memory.
+    pub data: Option<PathBuf>,
+    /// Memory the event store may take, bytes. Without a directory the joiner stops when that is full.
     pub memory_bytes: usize,
     /// Keys remembered that were asked for in vain; beyond it the oldest go, and their events wait for their retry.
     pub wanted_keys: usize,
     /// Batches worked on at once; beyond it the answer is "busy".
     pub batches_in_flight: usize,
+}
+
+impl Options {
+    /// What decides how an event lies on disk and among which others, as text: with other settings the store is made anew. How many
+    /// partners there are does not.
+    pub(crate) fn decides_events(&self) -> String {
+        let order = match &self.policy {
+            Policy::First => "first".to_owned(),
+            Policy::Latest => "latest".to_owned(),
+            Policy::All { .. } => "all".to_owned(),
+            Policy::Best {
+                order_by,
+                direction,
+                ..
+            } => format!("best by {order_by:?}, {direction:?}"),
+        };
+        format!(
+            "id {:?}, key {:?}, time {:?}, expires {:?}, {:?}, {order}",
+            self.id, self.key, self.time, self.expires, self.folding
+        )
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::event::{Event, Place};
-use crate::store::{EventStore, Full, Upserted};
+use crate::primaries::{Full, Located, Primaries, Upserted};
 use crate::wanted::Wanted;
 use bytes::Bytes;
 use rtf_proto::JoinKey;
@@ -17,31 +17,44 @@ pub(crate) enum Change {
     Delete { id: Box<[u8]>, place: Place },
 }
 
+impl Change {
+    /// The id it is about, if primaries have one.
+    pub fn id(&self) -> Option<&[u8]> {
+        match self {
+            Self::Upsert(event) => event.id(),
+            Self::Delete { id, .. } => Some(id),
+        }
+    }
+}
+
 /// What joins look into and the tail changes.
 pub(crate) struct State {
-    pub store: EventStore,
+    pub store: Primaries,
     pub wanted: Wanted,
 }
 
 impl State {
+    /// All in memory; what is on disk comes with the first look at the topic.
     pub fn new(options: &Options) -> Self {
         Self {
-            store: EventStore::new(options.policy.clone(), options.memory_bytes),
+            store: Primaries::in_memory(options.policy.clone(), options.memory_bytes),
             wanted: Wanted::new(options.wanted_keys),
         }
     }
 
-    /// Takes changes in their order; the keys that were wanted and have arrived go to `woken`.
+    /// Takes changes in their order, each with what it replaces on disk; the keys that were wanted and have arrived go to
+    /// `woken`.
     pub fn apply(
         &mut self,
-        changes: impl Iterator<Item = Change>,
+        changes: impl Iterator<Item = (Change, Option<Located>)>,
         now_ms: i64,
         woken: &mut Vec<JoinKey>,
     ) -> Result<(), Full> {
-        for change in changes {
+        for (change, located) in changes {
+            let located = located.as_ref();
             match change {
-                Change::Delete { id, place } => self.store.delete(&id, place),
-                Change::Upsert(event) => woken.extend(self.upsert(event, now_ms)?),
+                Change::Delete { id, place } => self.store.delete(&id, place, located, now_ms),
+                Change::Upsert(event) => woken.extend(self.upsert(event, located, now_ms)?),
             }
         }
         Ok(())
@@ -57,10 +70,15 @@ impl State {
         self.store.sweep(now_ms, SWEEP_AT_ONCE)
     }
 
-    fn upsert(&mut self, event: Event, now_ms: i64) -> Result<Option<JoinKey>, Full> {
+    fn upsert(
+        &mut self,
+        event: Event,
+        located: Option<&Located>,
+        now_ms: i64,
+    ) -> Result<Option<JoinKey>, Full> {
         // Nobody waits while the store is loaded: then no text is copied.
         let key = (self.wanted.len() > 0).then(|| Bytes::copy_from_slice(event.key()));
-        match self.store.upsert(event, now_ms)? {
+        match self.store.upsert(event, located, now_ms)? {
             Upserted::Arrived(hash) if self.wanted.take(hash) => Ok(key.map(JoinKey::new)),
             _ => Ok(None),
         }

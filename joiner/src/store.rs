@@ -1,12 +1,8 @@
-//! The event store: primary events by key, in the policy's order. Pure; a view of the primary topic.
-//!
-//! One event per primary id: a later record takes the place of the earlier, also under another key. "Later" is by
-//! offset within a partition; between partitions, which are read in no certain order, the one with the higher Kafka
-//! timestamp stays. (Records of one id should be in one partition, as they are when the id is the message key: a deletion
-//! leaves no trace that would stop an older event from another partition.)
+//! Events in memory: by id, and by key in the policy's order. Pure; decides nothing about them.
 
 use crate::Policy;
-use crate::event::{Event, Place};
+use crate::disk::EXPIRY_SPAN_MS;
+use crate::event::Event;
 use crate::ranked::Ranked;
 use crate::slab::{MAX_NUMBER, Slab};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -18,15 +14,12 @@ use std::hash::BuildHasher;
 const EVENT_BYTES: usize = size_of::<Option<Event>>() + 64;
 /// What a key costs: its share of the index.
 const KEY_BYTES: usize = 16;
-/// Events whose expiry lies in the same minute stand together.
-const EXPIRY_SPAN_MS: i64 = 60_000;
 /// Expiry entries that no longer count are cleared away when they outnumber the events, and these.
 const STALE_MIN: usize = 1024;
 
-/// Primary events, bounded by the memory they take.
+/// Events, and what they take.
 pub(crate) struct EventStore {
     policy: Policy,
-    limit_bytes: usize,
     bytes: usize,
     hasher: DefaultHashBuilder,
     events: Slab<Event>,
@@ -79,31 +72,21 @@ impl Holds {
     }
 }
 
-/// What became of an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Upserted {
-    /// It is there, under the key with this hash.
-    Arrived(u64),
-    /// It had expired; what it replaced is gone.
-    Expired,
-    /// A later record of its id is there already.
-    Older,
-}
-
-/// There is no room; nothing was changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Full {
-    pub events: u64,
-    pub limit: usize,
-}
-
 impl EventStore {
-    pub fn new(policy: Policy, limit_bytes: usize) -> Self {
+    pub fn new(policy: Policy) -> Self {
+        Self::with_hasher(policy, DefaultHashBuilder::default())
+    }
+
+    /// An empty one in which keys have the same hashes: who waits for a key goes by its hash.
+    pub fn successor(&self) -> Self {
+        Self::with_hasher(self.policy.clone(), self.hasher.clone())
+    }
+
+    fn with_hasher(policy: Policy, hasher: DefaultHashBuilder) -> Self {
         Self {
             policy,
-            limit_bytes,
             bytes: 0,
-            hasher: DefaultHashBuilder::default(),
+            hasher,
             events: Slab::new(),
             ids: HashTable::new(),
             keys: HashTable::new(),
@@ -128,48 +111,36 @@ impl EventStore {
         self.hasher.hash_one(key)
     }
 
-    /// The partners of a key, best first.
-    pub fn find(&self, key: &[u8], now_ms: i64) -> impl Iterator<Item = &Event> {
-        let (one, list) = match self.held(key, short(self.key_hash(key))) {
-            None => (None, None),
-            Some(Holds::Event(number)) => (Some(number), None),
-            Some(Holds::List(list)) => (None, self.lists.get(list)),
+    /// The events of a key with their numbers, best first.
+    pub fn find(&self, key: &[u8]) -> impl Iterator<Item = (u32, &Event)> {
+        let holds = self.held(key, short(self.key_hash(key)));
+        holds.into_iter().flat_map(|holds| self.listed(holds))
+    }
+
+    /// All events, key by key, best first.
+    pub fn keys(&self) -> impl Iterator<Item = Vec<(u32, &Event)>> {
+        let entries = self.keys.iter();
+        entries.map(|entry| self.listed(Holds::of(*entry)).collect())
+    }
+
+    /// All events with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Event)> {
+        self.events.iter()
+    }
+
+    pub fn get(&self, number: u32) -> Option<&Event> {
+        self.events.get(number)
+    }
+
+    fn listed(&self, holds: Holds) -> impl Iterator<Item = (u32, &Event)> {
+        let (one, list) = match holds {
+            Holds::Event(number) => (Some(number), None),
+            Holds::List(list) => (None, self.lists.get(list)),
         };
+        let listed = list.into_iter().flat_map(Ranked::iter);
         one.into_iter()
-            .chain(
-                list.into_iter()
-                    .flat_map(Ranked::iter)
-                    .map(|item| item.number),
-            )
-            .filter_map(|number| self.events.get(number))
-            .filter(move |event| !event.is_expired(now_ms))
-            .take(self.policy.limit())
-    }
-
-    /// Takes an event, instead of the earlier one of its id.
-    pub fn upsert(&mut self, event: Event, now_ms: i64) -> Result<Upserted, Full> {
-        let old = event.id().and_then(|id| self.identified(id));
-        if old.is_some_and(|old| self.is_older(event.place(), old)) {
-            return Ok(Upserted::Older);
-        }
-        if event.is_expired(now_ms) {
-            old.into_iter().for_each(|old| self.remove(old));
-            return Ok(Upserted::Expired);
-        }
-        let hash = self.key_hash(event.key());
-        self.has_room(&event, hash, old)?;
-        old.into_iter().for_each(|old| self.remove(old));
-        self.insert(event, short(hash));
-        Ok(Upserted::Arrived(hash))
-    }
-
-    /// Deletes the event of this id, unless it is a later record than the deletion.
-    pub fn delete(&mut self, id: &[u8], place: Place) {
-        if let Some(old) = self.identified(id)
-            && !self.is_older(place, old)
-        {
-            self.remove(old);
-        }
+            .chain(listed.map(|item| item.number))
+            .filter_map(|number| Some((number, self.events.get(number)?)))
     }
 
     /// Removes what has expired, at the most so many events; whether there may be more.
@@ -202,7 +173,8 @@ impl EventStore {
         }
     }
 
-    fn identified(&self, id: &[u8]) -> Option<u32> {
+    /// The number of the event with this id.
+    pub fn identified(&self, id: &[u8]) -> Option<u32> {
         let hash = short(self.hasher.hash_one(id));
         let same = |entry: &Entry| {
             let event = || self.events.get(entry.number);
@@ -227,30 +199,26 @@ impl EventStore {
         }
     }
 
-    fn is_older(&self, place: Place, number: u32) -> bool {
-        let held = self.events.get(number).map(Event::place);
-        held.is_some_and(|held| {
-            held.partition != place.partition
-                && (held.kafka_ts, held.partition) > (place.kafka_ts, place.partition)
-        })
-    }
-
-    fn has_room(&self, event: &Event, key_hash: u64, old: Option<u32>) -> Result<(), Full> {
-        let new_key = match self.held(event.key(), short(key_hash)) {
+    /// What the store would take with this event, and without the one that it replaces.
+    pub fn bytes_with(&self, event: &Event, replaced: Option<u32>) -> usize {
+        let new_key = match self.held(event.key(), short(self.key_hash(event.key()))) {
             None => KEY_BYTES,
             Some(_) => 0,
         };
-        let freed = old.and_then(|old| self.events.get(old)).map_or(0, cost);
-        if self.bytes - freed + cost(event) + new_key <= self.limit_bytes {
-            return Ok(());
-        }
-        Err(Full {
-            events: self.len(),
-            limit: self.limit_bytes,
-        })
+        let freed = replaced
+            .and_then(|number| self.events.get(number))
+            .map_or(0, cost);
+        self.bytes - freed + cost(event) + new_key
     }
 
-    fn insert(&mut self, event: Event, key_hash: u32) {
+    /// Takes an event; another of its id is not there. The hash of its key.
+    pub fn insert(&mut self, event: Event) -> u64 {
+        let hash = self.key_hash(event.key());
+        self.insert_under(event, short(hash));
+        hash
+    }
+
+    fn insert_under(&mut self, event: Event, key_hash: u32) {
         self.bytes += cost(&event);
         let id_hash = event.id().map(|id| short(self.hasher.hash_one(id)));
         let expires = event.expires();
@@ -284,7 +252,8 @@ impl EventStore {
         }
     }
 
-    fn remove(&mut self, number: u32) {
+    /// Removes an event, if it is there.
+    pub fn remove(&mut self, number: u32) {
         let Some(event) = self.events.get(number) else {
             return;
         };
@@ -383,7 +352,8 @@ fn expiry_span(time_ms: i64) -> i64 {
     time_ms.div_euclid(EXPIRY_SPAN_MS)
 }
 
-fn cost(event: &Event) -> usize {
+/// What an event takes in memory, about.
+pub(crate) fn cost(event: &Event) -> usize {
     event.block_bytes() + EVENT_BYTES
 }
 
@@ -400,261 +370,34 @@ fn wide(hash: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventReader;
-    use crate::{Direction, Options};
-    use proptest::prelude::*;
-    use rtf_json::{Folding, Parts};
+    use crate::event::{EventReader, Place};
+    use crate::testing::{Row, options};
 
-    fn options(policy: Policy) -> Options {
-        Options {
-            topic: "deals".into(),
-            id: vec!["/id".into()],
-            key: vec!["/k".into()],
-            time: None,
-            expires: Some("/gone".into()),
-            folding: Folding::default(),
-            policy,
-            memory_bytes: 1 << 20,
-            wanted_keys: 10,
-            batches_in_flight: 1,
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    struct Row {
-        id: u8,
-        key: u8,
-        fare: i32,
-        gone: Option<i64>,
-        place: Place,
-    }
-
-    impl Row {
-        fn read(&self, reader: &EventReader) -> Event {
-            let Self {
-                id,
-                key,
-                fare,
-                gone,
-                ..
-            } = self;
-            let gone = gone.map_or("null".into(), |at| at.to_string());
-            let json = format!(r#"{{"id":"p{id}","k":"k{key}","fare":{fare},"gone":{gone}}}"#);
-            reader
-                .read(&Parts::of(json.as_bytes()), self.place)
-                .unwrap()
-        }
-    }
-
-    /// The store by hand: a list of rows.
-    #[derive(Default)]
-    struct Naive(Vec<Row>);
-
-    impl Naive {
-        fn is_older(&self, id: u8, place: Place) -> bool {
-            self.0.iter().any(|row| {
-                row.id == id
-                    && row.place.partition != place.partition
-                    && (row.place.kafka_ts, row.place.partition) > (place.kafka_ts, place.partition)
-            })
-        }
-        fn upsert(&mut self, row: Row, now_ms: i64) {
-            if !self.is_older(row.id, row.place) {
-                self.0.retain(|other| other.id != row.id);
-                if row.gone.is_none_or(|at| at > now_ms) {
-                    self.0.push(row);
-                }
-            }
-        }
-        fn delete(&mut self, id: u8, place: Place) {
-            if !self.is_older(id, place) {
-                self.0.retain(|other| other.id != id);
-            }
-        }
-        fn find(&self, key: u8, now_ms: i64, policy: &Policy) -> Vec<Place> {
-            let live = |row: &&Row| row.key == key && row.gone.is_none_or(|at| at > now_ms);
-            let mut rows: Vec<&Row> = self.0.iter().filter(live).collect();
-            let place = |row: &&Row| (row.place.kafka_ts, row.place.partition, row.place.offset);
-            rows.sort_by_key(place);
-            match policy {
-                Policy::First => rows.truncate(1),
-                Policy::Latest => {
-                    rows.reverse();
-                    rows.truncate(1);
-                }
-                Policy::All { limit } => rows.truncate(*limit),
-                Policy::Best {
-                    direction, limit, ..
-                } => {
-                    match direction {
-                        Direction::Ascending => rows.sort_by_key(|row| row.fare),
-                        Direction::Descending => rows.sort_by_key(|row| -row.fare),
-                    }
-                    rows.truncate(*limit);
-                }
-            }
-            rows.iter().map(|row| row.place).collect()
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Upsert {
-            id: u8,
-            key: u8,
-            fare: i32,
-            lives_ms: Option<i64>,
-        },
-        Delete {
-            id: u8,
-        },
-        Find {
-            key: u8,
-        },
-        Sweep,
-    }
-
-    fn ops() -> impl Strategy<Value = Vec<(Op, u32, i64, i64)>> {
-        let (id, key) = (0u8..12, 0u8..4);
-        let lives_ms = prop::option::of(-50_000i64..300_000);
-        let op = prop_oneof![
-            6 => (id.clone(), key.clone(), -3i32..3, lives_ms)
-                .prop_map(|(id, key, fare, lives_ms)| Op::Upsert { id, key, fare, lives_ms }),
-            1 => id.prop_map(|id| Op::Delete { id }),
-            3 => key.prop_map(|key| Op::Find { key }),
-            1 => Just(Op::Sweep),
-        ];
-        prop::collection::vec((op, 0u32..2, 0i64..30_000, -2i64..3), 0..200)
-    }
-
-    fn policy() -> impl Strategy<Value = Policy> {
-        let direction = prop_oneof![Just(Direction::Ascending), Just(Direction::Descending)];
-        prop_oneof![
-            Just(Policy::First),
-            Just(Policy::Latest),
-            (1usize..5).prop_map(|limit| Policy::All { limit }),
-            (1usize..5, direction).prop_map(|(limit, direction)| Policy::Best {
-                order_by: "/fare".into(),
-                direction,
-                limit
-            }),
-        ]
-    }
-
-    fn empty_costs_nothing(mut store: EventStore) -> Result<(), TestCaseError> {
-        let place = Place {
-            kafka_ts: i64::MAX,
-            partition: 9,
-            offset: 0,
-        };
-        (0..12).for_each(|id| store.delete(format!("p{id}").as_bytes(), place));
-        prop_assert_eq!((store.len(), store.bytes()), (0, 0));
-        prop_assert_eq!(store.ids.len() + store.keys.len() + store.lists.len(), 0);
-        Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn finds_what_a_list_would(ops in ops(), policy in policy()) {
-            let reader = EventReader::new(&options(policy.clone())).unwrap();
-            let mut store = EventStore::new(policy.clone(), 1 << 20);
-            let mut naive = Naive::default();
-            let mut now = 1_000_000;
-            for (offset, (op, partition, passes, kafka_ts)) in (0u64..).zip(ops) {
-                now += passes;
-                let place = Place { kafka_ts, partition, offset };
-                match op {
-                    Op::Upsert { id, key, fare, lives_ms } => {
-                        let row = Row { id, key, fare, gone: lives_ms.map(|ms| now + ms), place };
-                        store.upsert(row.read(&reader), now).unwrap();
-                        naive.upsert(row, now);
-                    }
-                    Op::Delete { id } => {
-                        store.delete(format!("p{id}").as_bytes(), place);
-                        naive.delete(id, place);
-                    }
-                    Op::Find { key } => {
-                        let found: Vec<Place> = store
-                            .find(format!("k{key}").as_bytes(), now)
-                            .map(Event::place)
-                            .collect();
-                        prop_assert_eq!(found, naive.find(key, now, &policy));
-                    }
-                    Op::Sweep => {
-                        while store.sweep(now, 3) {}
-                        let minute = now.div_euclid(EXPIRY_SPAN_MS) * EXPIRY_SPAN_MS;
-                        naive.0.retain(|row| row.gone.is_none_or(|at| at >= minute));
-                        prop_assert_eq!(store.len(), naive.0.len() as u64);
-                    }
-                }
-                prop_assert_eq!(store.len() as usize, store.ids.len());
-            }
-            empty_costs_nothing(store)?;
-        }
-    }
-
-    fn row(id: u8, gone: Option<i64>) -> Row {
+    #[test]
+    fn expiries_of_replaced_events_do_not_pile_up() {
+        let reader = EventReader::new(&options(Policy::First)).unwrap();
+        let mut store = EventStore::new(Policy::First);
         let place = Place {
             kafka_ts: 0,
             partition: 0,
             offset: 0,
         };
-        Row {
-            id,
-            key: 0,
-            fare: 0,
-            gone,
-            place,
-        }
-    }
-
-    #[test]
-    fn a_full_store_takes_no_more_and_forgets_nothing() {
-        let reader = EventReader::new(&options(Policy::First)).unwrap();
-        let mut store = EventStore::new(Policy::First, 1000);
-        let full = (0..).find_map(|id| store.upsert(row(id, None).read(&reader), 0).err());
-        let events = store.len();
-        assert_eq!(
-            full,
-            Some(Full {
-                events,
-                limit: 1000
-            })
-        );
-        assert!(events > 2 && store.bytes() <= 1000);
-        let again = store.upsert(row(0, None).read(&reader), 0);
-        assert!(
-            matches!(again, Ok(Upserted::Arrived(_))),
-            "a replacement needs no more room"
-        );
-        assert_eq!(store.len(), events);
-    }
-
-    #[test]
-    fn expiries_of_replaced_events_do_not_pile_up() {
-        let reader = EventReader::new(&options(Policy::First)).unwrap();
-        let mut store = EventStore::new(Policy::First, 1 << 20);
         for round in 0..10_000 {
-            let row = row(1, Some(1_000_000 + round * EXPIRY_SPAN_MS));
-            store.upsert(row.read(&reader), 0).unwrap();
+            let row = Row {
+                id: 1,
+                key: 0,
+                fare: 0,
+                gone: Some(1_000_000 + round * EXPIRY_SPAN_MS),
+                place,
+            };
+            let old = store.identified(b"p1");
+            old.into_iter().for_each(|old| store.remove(old));
+            store.insert(row.read(&reader));
             assert!(store.expiring_len <= STALE_MIN + 2);
         }
         assert_eq!(store.len(), 1);
-    }
-
-    #[test]
-    fn events_without_ids_are_all_kept() {
-        let without = Options {
-            id: Vec::new(),
-            ..options(Policy::All { limit: 9 })
-        };
-        let reader = EventReader::new(&without).unwrap();
-        let mut store = EventStore::new(without.policy, 1 << 20);
-        for _ in 0..3 {
-            store.upsert(row(1, None).read(&reader), 0).unwrap();
-        }
-        assert_eq!(store.find(b"k0", 0).count(), 3);
-        store.delete(b"p1", row(1, None).place);
-        assert_eq!(store.len(), 3);
+        store.remove(store.identified(b"p1").unwrap());
+        assert_eq!((store.len(), store.bytes()), (0, 0));
+        assert_eq!(store.ids.len() + store.keys.len() + store.lists.len(), 0);
     }
 }

@@ -1,11 +1,14 @@
-//! The thread that reads the primary topic into the event store: from its first record, for ever. Decides nothing.
+//! The thread that reads the primary topic into the event store: from where the store on disk ends, or from the first record, for ever.
+//! Decides nothing.
 
 use crate::catch_up::CatchUp;
+use crate::disk::{Age, Identity};
 use crate::event::{EventReader, Place};
 use crate::handle::{Shared, now_ms};
+use crate::keeper::{KeepError, Keeper};
+use crate::primaries::Full;
 use crate::role::{OnReadiness, Readiness};
 use crate::state::Change;
-use crate::store::Full;
 use crate::{JoinerFailure, Options};
 use rtf_json::Parts;
 use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Settings, Start, Tail, TopicInfo};
@@ -36,11 +39,16 @@ type Found = (TopicInfo, Vec<(Offset, Offset)>);
 /// The reading half of a joiner.
 pub(crate) struct Loader {
     topic: String,
+    options: Options,
     settings: Settings,
     reader: EventReader,
     shared: Arc<Shared>,
     on_readiness: OnReadiness,
+    /// None where all stays in memory.
+    keeper: Option<Keeper>,
     pending: Vec<Change>,
+    /// Records read that are not counted yet.
+    read: u64,
     has_caught_up: bool,
     began: Instant,
     ticked: Instant,
@@ -57,10 +65,13 @@ impl Loader {
     ) -> Self {
         Self {
             topic: options.topic.clone(),
+            options: options.clone(),
             settings: settings.clone(),
             reader,
             shared,
             on_readiness,
+            keeper: None,
+            read: 0,
             pending: Vec::with_capacity(BATCH),
             has_caught_up: false,
             began: Instant::now(),
@@ -75,6 +86,7 @@ impl Loader {
         let Some((info, offsets)) = self.find_topic(&cluster)? else {
             return Ok(());
         };
+        let offsets = self.open_store(info, offsets)?;
         let mut catch_up = CatchUp::new(&offsets);
         self.shared
             .partitions
@@ -97,8 +109,109 @@ impl Loader {
                 }
             }
             self.add_partitions(&tail, &mut catch_up)?;
+            if let Some(error) = self.shared.disk_failure.lock().take() {
+                return Err(self.store_failed(error.into()));
+            }
         }
-        Ok(())
+        drop(tail);
+        self.end(&catch_up)
+    }
+
+    /// Opens what is on disk, if anything shall be there. What is to be read of each partition: from where the store ends, if that is still
+    /// there.
+    fn open_store(
+        &mut self,
+        info: TopicInfo,
+        offsets: Vec<(Offset, Offset)>,
+    ) -> Result<Vec<(Offset, Offset)>, JoinerFailure> {
+        let Some(data) = self
+            .options
+            .data
+            .clone()
+            .filter(|_| !self.settings.embedded)
+        else {
+            return Ok(offsets);
+        };
+        let identity = Identity {
+            topic: info.id,
+            settings: self.options.decides_events(),
+        };
+        let (policy, memory) = (&self.options.policy, self.options.memory_bytes);
+        let opened = Keeper::open(&data, &identity, policy, memory);
+        let (mut keeper, mut store) = opened.map_err(|error| self.store_failed(error))?;
+        let positions = keeper.positions();
+        let is_beyond =
+            |(at, next): (usize, &Offset)| offsets.get(at).is_none_or(|(_, end)| next > end);
+        if positions.iter().enumerate().any(is_beyond) {
+            tracing::warn!(
+                topic = self.topic,
+                ?positions,
+                ?offsets,
+                "the event store was read further than the primary topic reaches: records were lost; it is made anew"
+            );
+            let anew = keeper.begin_anew(policy, memory);
+            store = anew.map_err(|error| self.store_failed(error))?;
+        }
+        let positions = keeper
+            .positions()
+            .iter()
+            .copied()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        let starts = (0..).zip(&offsets).zip(positions);
+        let starts = starts.map(|((partition, (first, end)), next)| {
+            let next = next.unwrap_or(*first);
+            if next < *first {
+                self.lost_unread(partition, first - next);
+            }
+            (next.max(*first), *end)
+        });
+        let starts = starts.collect();
+        tracing::info!(
+            data = %data.display(), events = store.len(), bytes = store.disk_bytes(), positions = ?keeper.positions(),
+            "the event store is open"
+        );
+        self.shared.state.write().store = store;
+        self.keeper = Some(keeper);
+        Ok(starts)
+    }
+
+    /// Flushes what is in memory, so that the next start finds it.
+    fn end(&mut self, catch_up: &CatchUp) -> Result<(), JoinerFailure> {
+        let age = self.age();
+        let Some(keeper) = &mut self.keeper else {
+            return Ok(());
+        };
+        let ended = keeper.end(&self.shared.state, &positions(catch_up), &age);
+        ended.map_err(|error| self.store_failed(error))
+    }
+
+    fn age(&self) -> Age {
+        Age {
+            now_ms: now_ms(),
+            floors: self.shared.floors.lock().clone(),
+        }
+    }
+
+    fn store_failed(&self, error: KeepError) -> JoinerFailure {
+        if let (KeepError::Disk(disk), Some(keeper)) = (&error, &self.keeper)
+            && disk.is_damage()
+        {
+            keeper.condemn(&error);
+        }
+        JoinerFailure::Store {
+            topic: self.topic.clone(),
+            words: error.to_string(),
+        }
+    }
+
+    fn lost_unread(&self, partition: PartitionId, gone: u64) {
+        tracing::warn!(
+            topic = self.topic,
+            partition,
+            gone,
+            "records left the primary topic before they were read"
+        );
     }
 
     /// Waits for Kafka; `None` when the joiner stops before Kafka answers.
@@ -154,6 +267,7 @@ impl Loader {
         match tail.poll(timeout) {
             Polled::Record(record) => {
                 if catch_up.read(record.partition(), record.offset()) {
+                    self.read += 1;
                     self.take(&record);
                 }
                 if self.pending.len() < BATCH {
@@ -165,6 +279,7 @@ impl Loader {
             Polled::Failed(error) => failed = Some(error),
         }
         self.apply()?;
+        self.keep(catch_up)?;
         self.tick(catch_up);
         Ok(failed)
     }
@@ -220,12 +335,20 @@ impl Loader {
     }
 
     fn apply(&mut self) -> Result<(), JoinerFailure> {
+        metrics::counter!("rtf_joiner_records_read_total")
+            .increment(std::mem::take(&mut self.read));
         if self.pending.is_empty() {
             return Ok(());
         }
+        let located = match &self.keeper {
+            Some(keeper) => keeper.locate(&self.pending),
+            None => Ok(vec![None; self.pending.len()]),
+        };
+        let located = located.map_err(|error| self.store_failed(error))?;
         let mut woken = Vec::new();
+        let changes = self.pending.drain(..).zip(located);
         let mut state = self.shared.state.write();
-        let applied = state.apply(self.pending.drain(..), now_ms(), &mut woken);
+        let applied = state.apply(changes, now_ms(), &mut woken);
         drop(state);
         self.shared.wake(woken);
         applied.map_err(|Full { events, limit }| JoinerFailure::StoreFull {
@@ -233,6 +356,16 @@ impl Loader {
             events,
             limit,
         })
+    }
+
+    /// Everything that was read has been applied.
+    fn keep(&mut self, catch_up: &CatchUp) -> Result<(), JoinerFailure> {
+        let age = self.age();
+        let Some(keeper) = &mut self.keeper else {
+            return Ok(());
+        };
+        let kept = keeper.keep(&self.shared.state, &positions(catch_up), &age);
+        kept.map_err(|error| self.store_failed(error))
     }
 
     /// What is done now and then, or as soon as there is news.
@@ -245,8 +378,8 @@ impl Loader {
             return;
         }
         self.ticked = Instant::now();
-        let positions = catch_up.positions().map(|(_, next)| next);
-        *self.shared.positions.lock() = positions.collect();
+        *self.shared.positions.lock() = positions(catch_up);
+        metrics::gauge!("rtf_joiner_catch_up_records").set(catch_up.left() as f64);
         let now = now_ms();
         while self.shared.state.write().sweep(now) {}
         if !catch_up.is_done() {
@@ -318,13 +451,7 @@ impl Loader {
                 });
             }
             if next < first {
-                let gone = first - next;
-                tracing::warn!(
-                    topic = self.topic,
-                    partition,
-                    gone,
-                    "records left the primary topic before they were read"
-                );
+                self.lost_unread(partition, first - next);
                 catch_up.jump(partition, first);
             }
         }
@@ -363,6 +490,11 @@ impl Loader {
             std::thread::sleep(POLL);
         }
     }
+}
+
+/// The next offset to read, per partition.
+fn positions(catch_up: &CatchUp) -> Vec<Offset> {
+    catch_up.positions().map(|(_, next)| next).collect()
 }
 
 fn starts(catch_up: &CatchUp) -> Vec<(PartitionId, Start)> {

@@ -211,6 +211,7 @@ impl Run {
             expires: Some("/gone".into()),
             folding: Folding::default(),
             policy: policy(&words),
+            data: None,
             memory_bytes: 64 << 20,
             wanted_keys: 1000,
             batches_in_flight: 8,

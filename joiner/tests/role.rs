@@ -58,6 +58,7 @@ fn options() -> Options {
             direction: Direction::Ascending,
             limit: 2,
         },
+        data: None,
         memory_bytes: 64 << 20,
         wanted_keys: 1000,
         batches_in_flight: 8,
@@ -200,6 +201,7 @@ async fn a_full_store_ends_the_role_with_instructions() {
     }
     sender.flush(SOON).unwrap();
     let small = Options {
+        data: None,
         memory_bytes: 1 << 20,
         ..options()
     };

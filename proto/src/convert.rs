@@ -443,6 +443,7 @@ impl From<JoinerStatus> for pb::JoinerStatusResponse {
             bytes: status.bytes,
             wanted: status.wanted,
             malformed: status.malformed,
+            disk_bytes: status.disk_bytes,
         }
     }
 }
@@ -455,6 +456,7 @@ impl From<pb::JoinerStatusResponse> for JoinerStatus {
             bytes: status.bytes,
             wanted: status.wanted,
             malformed: status.malformed,
+            disk_bytes: status.disk_bytes,
         }
     }
 }

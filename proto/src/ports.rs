@@ -265,8 +265,10 @@ pub struct JoinerStatus {
     pub ready: bool,
     /// Primary events held.
     pub events: u64,
-    /// Their bytes.
+    /// What they take in memory, bytes.
     pub bytes: u64,
+    /// What they take on disk, bytes.
+    pub disk_bytes: u64,
     /// Keys that somebody waits for.
     pub wanted: u64,
     /// Records of the primary topic that could not be read.

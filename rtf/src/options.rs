@@ -97,6 +97,7 @@ pub fn joiner(config: &Config) -> rtf_joiner::Options {
             fold_case: primary.fold_case,
         },
         policy: policy(&config.join.r#match),
+        data: Some(config.joiner.data.clone()),
         memory_bytes: usize::try_from(config.joiner.memory.0).unwrap_or(usize::MAX),
         wanted_keys: WANTED_KEYS,
         batches_in_flight: JOIN_BATCHES,

@@ -549,7 +549,7 @@ impl Figures for JoinerFigures {
             return json!({});
         };
         json!({
-            "primaries": status.events, "primary_bytes": status.bytes, "wanted_keys": status.wanted,
+            "primaries": status.events, "primary_bytes": status.bytes, "primary_disk_bytes": status.disk_bytes, "wanted_keys": status.wanted,
             "malformed_primaries": status.malformed,
         })
     }

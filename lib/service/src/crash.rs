@@ -20,3 +20,11 @@ pub fn point(_name: &'static str) {
         let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     });
 }
+
+/// Whether the environment wants something to go wrong here that is no death: what is lost that may be lost.
+#[inline]
+pub fn wants(_name: &'static str) -> bool {
+    #[cfg(feature = "fail-points")]
+    fail::fail_point!(_name, |_| true);
+    false
+}

@@ -1,0 +1,344 @@
+//! What primaries cost that memory cannot hold: loading, memory, restart, look-ups of cold and of hot keys; and, for comparison, records
+//! fetched from Kafka by their offsets.
+
+use crate::process::{peak_mib, resident_mib};
+use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
+use rtf_joiner::parts::Store;
+use rtf_joiner::{Options, Policy};
+use rtf_kafka::{Isolation, Polled, Sender, Settings, Start, Tail};
+use rtf_proto::{
+    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
+    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, SourceId,
+    Token, TopicId, Verdict,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const PARTITIONS: u64 = 4;
+/// Events in a batch of the dispatcher, and batches on their way.
+const BATCH: u64 = 500;
+const IN_FLIGHT: usize = 16;
+/// A joiner at leisure: so many look-ups in a batch, one batch after another this often, makes 5,000 look-ups a second.
+const PACED_BATCH: u64 = 50;
+const PACE: Duration = Duration::from_millis(10);
+const TOPIC: &str = "primaries";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Primaries, of about 300 bytes
+    #[arg(long, default_value_t = 20_000_000)]
+    events: u64,
+    /// Memory the store may take, MiB
+    #[arg(long, default_value_t = 512)]
+    memory: usize,
+    /// Keys asked for in a look-up run
+    #[arg(long, default_value_t = 200_000)]
+    questions: u64,
+    /// Where to write; removed afterwards [default: a temporary folder]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Also fetch records from a real Kafka by their offsets: so many records are put there
+    #[arg(long, default_value_t = 0)]
+    kafka: u64,
+    /// Only open what is in --dir and ask: what this process then holds is all of it
+    #[arg(long, hide = true)]
+    open_only: bool,
+}
+
+/// Registers everything.
+struct Yes;
+
+#[async_trait]
+impl Registry for Yes {
+    async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
+        Ok(vec![Verdict::Registered(0); batch.len()])
+    }
+    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
+        Err(RegistryError::Busy)
+    }
+    async fn progress(&self, _: Vec<(SourceId, u64)>) -> Result<(), RegistryError> {
+        Ok(())
+    }
+    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+        Err(RegistryError::Busy)
+    }
+    async fn status(&self) -> Result<RegistryStatus, RegistryError> {
+        Err(RegistryError::Busy)
+    }
+}
+
+fn options(args: &Args, dir: &Path) -> Options {
+    Options {
+        topic: TOPIC.into(),
+        id: vec!["/id".into()],
+        key: vec!["/query".into()],
+        time: None,
+        expires: None,
+        folding: rtf_json::Folding::default(),
+        policy: Policy::First,
+        data: Some(dir.into()),
+        memory_bytes: args.memory << 20,
+        wanted_keys: 1_000_000,
+        batches_in_flight: 2 * IN_FLIGHT,
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+fn scattered(word: u64) -> u64 {
+    let word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+fn key(n: u64) -> String {
+    format!("q-{:016x}", scattered(n))
+}
+
+fn value(n: u64) -> String {
+    let (key, filling) = (key(n), scattered(!n));
+    format!(
+        r#"{{"id":"p-{n:012}","query":"{key}","words":"{filling:016x}{:0176}","cost":{},"at":{n}}}"#,
+        filling % 1_000_003,
+        n % 997
+    )
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.kafka > 0 {
+        fetch_from_kafka(args.kafka)?;
+    }
+    if args.open_only {
+        return opened(args, args.dir.as_deref().context("--dir")?);
+    }
+    let folder = rtf_testing::temp_folder("primaries")?;
+    let dir = args
+        .dir
+        .clone()
+        .unwrap_or_else(|| folder.path().join("store"));
+    load(args, &dir)?;
+    // A process of its own: this one holds what writing took.
+    let status = std::process::Command::new(std::env::current_exe()?)
+        .args(["primaries", "--open-only", "--dir"])
+        .arg(&dir)
+        .args(["--events", &args.events.to_string()])
+        .args(["--memory", &args.memory.to_string()])
+        .args(["--questions", &args.questions.to_string()])
+        .status()?;
+    ensure!(status.success(), "{status}");
+    std::fs::remove_dir_all(&dir)?;
+    Ok(())
+}
+
+fn load(args: &Args, dir: &Path) -> Result<()> {
+    let mut store = Store::open(&options(args, dir), Arc::new(Yes))?;
+    let began = Instant::now();
+    for n in 0..args.events {
+        let partition = u32::try_from(n % PARTITIONS)?;
+        store.take(partition, n / PARTITIONS, value(n).as_bytes())?;
+    }
+    let rate = rate(args.events, began);
+    println!(
+        "load: {rate:.0} events/s of {} B, made, parsed, indexed and merged beside",
+        value(0).len()
+    );
+    store.finish()?;
+    println!(
+        "{:?}; peak {} MiB resident",
+        store.figures(),
+        peak_mib(std::process::id())?
+    );
+    Ok(())
+}
+
+fn opened(args: &Args, dir: &Path) -> Result<()> {
+    let began = Instant::now();
+    let store = Store::open(&options(args, dir), Arc::new(Yes))?;
+    println!(
+        "open: {:.2} s, {} MiB resident",
+        began.elapsed().as_secs_f64(),
+        resident_mib()?
+    );
+    let runtime = tokio::runtime::Runtime::new()?;
+    let joiner = store.joiner();
+    let cold =
+        |turn: u64| (0..args.questions).map(move |n| scattered(n ^ (turn << 40)) % args.events);
+    let fast = (BATCH, Duration::ZERO);
+    for (name, numbers, (batch, pace)) in [
+        (
+            "cold, paced",
+            cold(3).take(50_000).collect::<Vec<_>>(),
+            (PACED_BATCH, PACE),
+        ),
+        ("cold", cold(1).collect(), fast),
+        ("cold again", cold(2).collect(), fast),
+        (
+            "hot",
+            cold(2).rev().take(20_000).cycle().take(1_000_000).collect(),
+            fast,
+        ),
+        (
+            "absent",
+            (0..args.questions).map(|n| args.events + n).collect(),
+            fast,
+        ),
+    ] {
+        let wanted = name != "absent";
+        let asked = ask(&joiner, &numbers, batch as usize, pace, wanted);
+        let (rate, mut times) = runtime.block_on(asked)?;
+        times.sort_unstable();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        println!(
+            "{name}: {rate:.0} look-ups/s; a batch of {batch}: p50 {:.1?}, p99 {:.1?}, most {:.1?}; {} MiB resident",
+            at(0.5),
+            at(0.99),
+            at(1.0),
+            resident_mib()?
+        );
+    }
+    println!(
+        "{:?}; peak {} MiB resident",
+        store.figures(),
+        peak_mib(std::process::id())?
+    );
+    Ok(())
+}
+
+/// Joins in batches, so many in flight as the dispatcher has, and no more often than once in `pace`.
+async fn ask(
+    joiner: &rtf_joiner::JoinerHandle,
+    numbers: &[u64],
+    batch: usize,
+    pace: Duration,
+    wanted: bool,
+) -> Result<(f64, Vec<Duration>)> {
+    let room = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT));
+    let mut work = tokio::task::JoinSet::new();
+    let began = Instant::now();
+    for (turn, batch) in (0..).zip(numbers.chunks(batch)) {
+        tokio::time::sleep_until((began + pace * turn).into()).await;
+        let place = room.clone().acquire_owned().await?;
+        let joiner = joiner.clone();
+        let batch: Vec<ForeignEvent> = batch.iter().map(|n| foreign(*n)).collect();
+        work.spawn(async move {
+            let began = Instant::now();
+            let verdicts = joiner.join(batch).await;
+            drop(place);
+            (verdicts, began.elapsed())
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = work.join_next().await {
+        let (verdicts, time) = done?;
+        for verdict in verdicts? {
+            let is_right = matches!(verdict, JoinVerdict::Joined(_)) == wanted
+                && verdict != JoinVerdict::NotReady;
+            ensure!(is_right, "{verdict:?}");
+        }
+        times.push(time);
+    }
+    Ok((rate(numbers.len() as u64, began), times))
+}
+
+fn foreign(n: u64) -> ForeignEvent {
+    ForeignEvent {
+        id: EventId::from("x"),
+        key: JoinKey::from(key(n).as_str()),
+        source: Source {
+            topic: "clicks".into(),
+            topic_id: TopicId([2; 16]),
+            partition: 0,
+            offset: n,
+        },
+        foreign_ts: 0,
+        kafka_ts: 0,
+        token: Token(1),
+        original: Original::default(),
+        collect: false,
+    }
+}
+
+fn rate(count: u64, since: Instant) -> f64 {
+    count as f64 / since.elapsed().as_secs_f64()
+}
+
+/// Records at random offsets, one of each partition at a time: what a store would do that keeps offsets only.
+fn fetch_from_kafka(records: u64) -> Result<()> {
+    let servers = rtf_testing::Servers::start()?;
+    let settings = Settings {
+        bootstrap: servers.kafka.bootstrap(),
+        ..Settings::default()
+    };
+    let cluster = rtf_kafka::Cluster::connect(&settings)?;
+    cluster.ensure_topic(TOPIC, PARTITIONS as u32, None, &[])?;
+    let sender = Sender::open(&settings)?;
+    for n in 0..records {
+        sender.send(
+            TOPIC,
+            Some((n % PARTITIONS) as u32),
+            None,
+            Some(value(n).as_bytes()),
+        )?;
+    }
+    sender.flush(PATIENCE)?;
+    for readers in [1, 4, 16] {
+        let reading = |reader: u64| {
+            let settings = settings.clone();
+            std::thread::spawn(move || fetch(&settings, records / PARTITIONS, reader))
+        };
+        let began = Instant::now();
+        let threads: Vec<_> = (0..readers).map(reading).collect();
+        let mut times = Vec::new();
+        for thread in threads {
+            times.extend(thread.join().expect("it does not panic")?);
+        }
+        let rate = rate(times.len() as u64 * PARTITIONS, began);
+        times.sort_unstable();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        println!(
+            "kafka, {readers} readers: {rate:.0} records/s by offset; one of each of {PARTITIONS} partitions: p50 {:.1?}, p99 {:.1?}",
+            at(0.5),
+            at(0.99)
+        );
+    }
+    Ok(())
+}
+
+const ROUNDS: u64 = 200;
+
+fn fetch(settings: &Settings, end: u64, reader: u64) -> Result<Vec<Duration>> {
+    let offset = |n: u64| scattered(n) % end;
+    let starts = |round: u64| {
+        let start = move |p: u64| {
+            (
+                p as u32,
+                Start::Offset(offset((((reader << 20) | round) << 8) | p)),
+            )
+        };
+        (0..PARTITIONS).map(start).collect::<Vec<_>>()
+    };
+    let tail = Tail::open(settings, TOPIC, &starts(0), Isolation::ReadCommitted)?;
+    let mut times = Vec::new();
+    for round in 1..=ROUNDS {
+        let began = Instant::now();
+        let wanted = starts(round);
+        tail.assign(&wanted)?;
+        let mut missing: Vec<_> = wanted;
+        while !missing.is_empty() {
+            ensure!(began.elapsed() < PATIENCE, "no answer");
+            match tail.poll(Duration::from_millis(100)) {
+                Polled::Record(record) => {
+                    let found = (record.partition(), Start::Offset(record.offset()));
+                    missing.retain(|wanted| *wanted != found);
+                }
+                Polled::Failed(error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}

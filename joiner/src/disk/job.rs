@@ -1,0 +1,296 @@
+//! What is written: a flush of what memory held, or a merge of segments. One at a time, on a thread of its own; it changes nothing that
+//! others look into, its result does.
+
+use super::manifest::{Listed, Manifest};
+use super::writer::Writer;
+use super::{Age, Directory, DiskError, EXPIRY_SPAN_MS, Segment};
+use crate::Policy;
+use crate::event::Event;
+use crate::store::EventStore;
+use roaring::RoaringBitmap;
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// An event that did not come along.
+const NOWHERE: u32 = u32::MAX;
+
+/// One piece of work. `manifest` is the one that counts when it is done, but for the new segment.
+pub(crate) enum Job {
+    /// Memory becomes a segment.
+    Flush {
+        events: Arc<EventStore>,
+        manifest: Manifest,
+        number: u64,
+        age: Age,
+    },
+    /// Segments become one; what was gone when the last flush was made stays behind.
+    Merge {
+        inputs: Vec<(Arc<Segment>, RoaringBitmap)>,
+        manifest: Manifest,
+        number: u64,
+        age: Age,
+    },
+}
+
+/// Where the events of one source went.
+pub(crate) struct Moved(Vec<u32>);
+
+impl Moved {
+    fn to(&mut self, from: u32, number: u32) {
+        let at = from as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, NOWHERE);
+        }
+        self.0[at] = number;
+    }
+
+    /// An event's number in the new segment, if it is there.
+    pub fn number(&self, from: u32) -> Option<u32> {
+        self.0
+            .get(from as usize)
+            .copied()
+            .filter(|number| *number != NOWHERE)
+    }
+}
+
+/// A flush that counts.
+pub(crate) struct Flushed {
+    pub segment: Option<Arc<Segment>>,
+    pub moved: Moved,
+    pub manifest: Manifest,
+}
+
+/// A merge that counts.
+pub(crate) struct Merged {
+    pub inputs: Vec<(Arc<Segment>, RoaringBitmap)>,
+    /// One per input.
+    pub moved: Vec<Moved>,
+    pub segment: Option<Arc<Segment>>,
+    pub manifest: Manifest,
+}
+
+/// What came of a job.
+pub(crate) enum Done {
+    Flushed(Flushed),
+    Merged(Merged),
+}
+
+/// How events are ordered and hashed; the same for the life of a store.
+struct Context {
+    directory: Arc<Directory>,
+    policy: Policy,
+}
+
+impl Context {
+    fn run(&self, job: Job) -> Result<Done, DiskError> {
+        match job {
+            Job::Flush {
+                events,
+                manifest,
+                number,
+                age,
+            } => self
+                .flush(&events, manifest, number, &age)
+                .map(Done::Flushed),
+            Job::Merge {
+                inputs,
+                manifest,
+                number,
+                age,
+            } => self.merge(inputs, manifest, number, &age).map(Done::Merged),
+        }
+    }
+
+    fn flush(
+        &self,
+        events: &EventStore,
+        manifest: Manifest,
+        number: u64,
+        age: &Age,
+    ) -> Result<Flushed, DiskError> {
+        let seed = manifest.seed;
+        let live = events
+            .iter()
+            .filter(|(_, event)| forget(event, age).is_none());
+        let mut sorted: Vec<(u64, u32, &Event)> = live
+            .map(|(from, event)| (seed.hash(event.key()), from, event))
+            .collect();
+        sorted.sort_unstable_by(|a, b| (a.0.cmp(&b.0)).then_with(|| self.order(a.2, b.2)));
+        let mut moved = Moved(Vec::new());
+        let mut writer = Writer::create(&self.directory.segment(number))?;
+        for (hash, from, event) in &sorted {
+            let id = event.id().map(|id| seed.hash(id));
+            moved.to(*from, writer.push(*hash, id, event)?);
+        }
+        let (segment, manifest) = self.finish(writer, manifest, number, sorted.len())?;
+        Ok(Flushed {
+            segment,
+            moved,
+            manifest,
+        })
+    }
+
+    fn merge(
+        &self,
+        inputs: Vec<(Arc<Segment>, RoaringBitmap)>,
+        manifest: Manifest,
+        number: u64,
+        age: &Age,
+    ) -> Result<Merged, DiskError> {
+        let seed = manifest.seed;
+        let mut moved: Vec<Moved> = inputs.iter().map(|_| Moved(Vec::new())).collect();
+        let mut writer = Writer::create(&self.directory.segment(number))?;
+        let mut sources: Vec<_> = inputs.iter().map(|(segment, _)| segment.events()).collect();
+        let mut heads = Vec::with_capacity(sources.len());
+        for source in &mut sources {
+            heads.push(source.next().transpose()?);
+        }
+        let mut events = 0;
+        loop {
+            let next = (0..heads.len())
+                .filter(|at| heads[*at].is_some())
+                .min_by(|a, b| {
+                    let (a, b) = (&heads[*a], &heads[*b]);
+                    let (Some(a), Some(b)) = (a, b) else {
+                        return a.is_none().cmp(&b.is_none());
+                    };
+                    (a.key_hash.cmp(&b.key_hash)).then_with(|| self.order(&a.event, &b.event))
+                });
+            let Some(at) = next else { break };
+            let following = sources[at].next().transpose()?;
+            let Some(found) = std::mem::replace(&mut heads[at], following) else {
+                continue;
+            };
+            if inputs[at].1.contains(found.number) {
+                continue;
+            }
+            if let Some(reason) = forget(&found.event, age) {
+                metrics::counter!("rtf_joiner_forgotten_total", "reason" => reason).increment(1);
+                continue;
+            }
+            let id = found.event.id().map(|id| seed.hash(id));
+            let number = writer.push(found.key_hash, id, &found.event)?;
+            moved[at].to(found.number, number);
+            events += 1;
+        }
+        drop(sources);
+        let (segment, manifest) = self.finish(writer, manifest, number, events)?;
+        Ok(Merged {
+            inputs,
+            moved,
+            segment,
+            manifest,
+        })
+    }
+
+    /// A segment without events is none.
+    fn finish(
+        &self,
+        writer: Writer,
+        mut manifest: Manifest,
+        number: u64,
+        events: usize,
+    ) -> Result<(Option<Arc<Segment>>, Manifest), DiskError> {
+        let mut segment = None;
+        match events {
+            0 => {
+                drop(writer);
+                self.directory.remove(number);
+            }
+            _ => {
+                segment = Some(Arc::new(writer.finish()?));
+                manifest.segments.push(Listed {
+                    number,
+                    gone: RoaringBitmap::new(),
+                });
+            }
+        }
+        self.directory.commit(&manifest)?;
+        Ok((segment, manifest))
+    }
+
+    fn order(&self, a: &Event, b: &Event) -> Ordering {
+        self.policy.compare(&a.candidate(), &b.candidate())
+    }
+}
+
+/// Why an event is not written again.
+fn forget(event: &Event, age: &Age) -> Option<&'static str> {
+    let place = event.place();
+    if is_past(event, age.now_ms) {
+        Some("expired")
+    } else if age.has_left(place.partition, place.offset) {
+        Some("retention")
+    } else {
+        None
+    }
+}
+
+/// Whether the minute in which an event expires is over: then it is as if it had never been.
+pub(crate) fn is_past(event: &Event, now_ms: i64) -> bool {
+    let minute = |ms: i64| ms.div_euclid(EXPIRY_SPAN_MS);
+    event
+        .expires()
+        .is_some_and(|at| minute(at) < minute(now_ms))
+}
+
+/// The thread that does the jobs. Dropped, it ends after the one it is at.
+pub(crate) struct Worker {
+    jobs: SyncSender<Job>,
+    done: Receiver<Result<Done, DiskError>>,
+    is_busy: bool,
+}
+
+impl Worker {
+    pub fn start(directory: Arc<Directory>, policy: Policy) -> std::io::Result<Self> {
+        let (jobs, orders) = sync_channel::<Job>(1);
+        let (answers, done) = sync_channel(1);
+        let context = Context { directory, policy };
+        std::thread::Builder::new()
+            .name("event store writer".into())
+            .spawn(move || {
+                for job in orders {
+                    if answers.send(context.run(job)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self {
+            jobs,
+            done,
+            is_busy: false,
+        })
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Begins a job; there is none under way.
+    pub fn begin(&mut self, job: Job) {
+        assert!(!self.is_busy, "one job at a time");
+        self.is_busy = true;
+        // A worker that is gone is told of by `wait`.
+        self.jobs.send(job).ok();
+    }
+
+    /// What came of the job, if it ends within this time. `None` too when there is none under way.
+    ///
+    /// # Errors
+    /// The disk's, or the thread panicked: then its words are in the log.
+    pub fn wait(&mut self, within: Duration) -> Result<Option<Done>, Option<DiskError>> {
+        if !self.is_busy {
+            return Ok(None);
+        }
+        match self.done.recv_timeout(within) {
+            Ok(done) => {
+                self.is_busy = false;
+                done.map(Some).map_err(Some)
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(None),
+        }
+    }
+}
