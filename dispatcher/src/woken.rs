@@ -36,10 +36,12 @@ const INDEXED_AT_ONCE: usize = 5_000;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Between two looks whether the topic is there, and after trouble.
 const REST: Duration = Duration::from_secs(1);
-/// What is not read within this stays where it is.
-const FETCH_WITHIN: Duration = Duration::from_secs(5);
-/// Records between two wanted ones that are rather read than skipped.
-const READ_THROUGH: u64 = 500;
+/// What was woken is read for so long, then there is another look at what else there is to do.
+const FETCH_FOR: Duration = Duration::from_secs(1);
+/// Records between two wanted ones that are rather read than skipped: a jump costs as much time as reading some thousands.
+const READ_THROUGH: u64 = 5_000;
+/// Woken events that are still to be read; further ones come back in their time.
+const WANTED_MAX: usize = 1_000_000;
 
 /// Where the listener puts the keys that arrived.
 pub(crate) type Keys = SyncSender<Arc<Vec<JoinKey>>>;
@@ -65,6 +67,8 @@ pub(crate) struct Waker {
     heard: u64,
     looked_at: Option<Instant>,
     fetcher: Option<Tail>,
+    /// Where those are parked that were woken and are not read yet.
+    wanted: BTreeSet<(PartitionId, Offset)>,
     collect: Duration,
     /// Events that wait for further partners, and until when.
     collecting: Mutex<VecDeque<(Instant, Flight)>>,
@@ -99,6 +103,7 @@ impl Waker {
             heard: 0,
             looked_at: None,
             fetcher: None,
+            wanted: BTreeSet::new(),
             collect: options.collect,
             collecting: Mutex::default(),
         };
@@ -124,6 +129,7 @@ impl Waker {
             .for_each(|p| index.close(*p));
         self.looked_at = None;
         self.fetcher = None;
+        self.wanted.clear();
         // They come back in their time.
         self.collecting.lock().clear();
     }
@@ -157,9 +163,9 @@ impl Waker {
             self.follow_assignment(cluster, &tail)?;
             let mut flights = self.index(&tail, &info)?;
             keys.set(self.index.lock().len() as f64);
-            let wanted = self.wanted();
-            if !wanted.is_empty() {
-                flights.extend(self.fetch(wanted, &info)?);
+            self.note_woken();
+            if !self.wanted.is_empty() {
+                flights.extend(self.fetch(&info)?);
             }
             flights.extend(self.collected());
             if !self.join(flights) {
@@ -200,6 +206,7 @@ impl Waker {
             .collect();
         for partition in gone {
             self.next.remove(&partition);
+            self.wanted.retain(|(wanted, _)| *wanted != partition);
             index.close(partition);
         }
         for partition in new {
@@ -251,30 +258,27 @@ impl Waker {
         Ok(woken)
     }
 
-    /// Where those are parked that wait for keys that have arrived.
-    fn wanted(&mut self) -> BTreeSet<(PartitionId, Offset)> {
-        let mut wanted = BTreeSet::new();
+    /// Notes where those are parked that wait for keys that have arrived.
+    fn note_woken(&mut self) {
         while let Ok(keys) = self.keys.try_recv() {
             self.recent.note(&keys, self.engine.shared().now());
             let mut index = self.index.lock();
             for key in keys.iter() {
-                wanted.extend(index.take(key.as_bytes(), WOKEN_AT_ONCE));
+                let room = WANTED_MAX.saturating_sub(self.wanted.len());
+                let places = index.take(key.as_bytes(), WOKEN_AT_ONCE.min(room));
+                self.wanted.extend(places);
             }
         }
-        wanted
     }
 
-    /// Reads parked records, in as few strides as they lie.
-    fn fetch(
-        &mut self,
-        mut wanted: BTreeSet<(PartitionId, Offset)>,
-        info: &TopicInfo,
-    ) -> Result<Vec<Flight>, KafkaError> {
+    /// Reads parked records, in as few strides as they lie; what there was no time for is read the next time.
+    fn fetch(&mut self, info: &TopicInfo) -> Result<Vec<Flight>, KafkaError> {
         let fetcher = match self.fetcher.take() {
             Some(fetcher) => fetcher,
             None => Tail::open(&self.settings, &self.topic, &[], Isolation::ReadUncommitted)?,
         };
-        let deadline = Instant::now() + FETCH_WITHIN;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        let deadline = Instant::now() + FETCH_FOR;
         let mut flights = Vec::new();
         while !wanted.is_empty() && Instant::now() < deadline && !self.halt.is_cancelled() {
             let firsts = first_of_each(&wanted);
@@ -312,6 +316,7 @@ impl Waker {
         }
         fetcher.assign(&[])?;
         self.fetcher = Some(fetcher);
+        self.wanted = wanted;
         Ok(flights)
     }
 
