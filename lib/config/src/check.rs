@@ -1,6 +1,6 @@
 //! What goes together and what does not. Pure.
 
-use crate::model::{Config, HTTP_PORT_DISTANCE, MOST_PARTITIONS, Policy, ranges, record};
+use crate::model::{Config, HTTP_PORT_DISTANCE, Layout, MOST_PARTITIONS, Policy, ranges, record};
 use crate::units::Span;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -96,6 +96,7 @@ const LEAST_SESSION: Duration = Duration::from_secs(6);
 const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix"];
 const FORMATS: [&str; 5] = ["text", "money", "time", "airport", "link"];
 const ALIGNS: [&str; 2] = ["start", "end"];
+const WIDTH_UNITS: [&str; 5] = ["%", "ch", "em", "px", "rem"];
 
 /// What a field may be besides a JSON pointer.
 const BESIDE: &str = "`@key` (the message key) or `@header.NAME` (a header)";
@@ -104,6 +105,15 @@ const BESIDE: &str = "`@key` (the message key) or `@header.NAME` (a header)";
 fn is_beside(name: &str) -> bool {
     let header = name.strip_prefix("header.");
     name == "key" || header.is_some_and(|header| !header.is_empty())
+}
+
+/// Whether it is something like `12em`.
+fn is_width(text: &str) -> bool {
+    let number = WIDTH_UNITS
+        .iter()
+        .filter_map(|unit| text.strip_suffix(unit));
+    let mut numbers = number.filter_map(|number| number.parse::<f64>().ok());
+    numbers.any(|number| number.is_finite() && number > 0.0)
 }
 
 struct Checker(Vec<Problem>);
@@ -195,6 +205,7 @@ impl Config {
         self.check_times(&mut checker);
         self.check_sizes(&mut checker);
         self.check_columns(&mut checker);
+        self.check_map(&mut checker);
         self.check_addresses(&mut checker);
         self.check_properties(&mut checker);
         self.check_operations(&mut checker);
@@ -275,6 +286,30 @@ impl Config {
             checker.error("join.match.order_by", "is required by policy `best`");
         }
         self.check_sides(checker);
+        self.check_layout(checker);
+    }
+
+    /// The partitioned layout finds a key's primaries by the hash of the key, as their producer put them there by the hash of the message key.
+    fn check_layout(&self, checker: &mut Checker) {
+        let primary = &self.join.primary;
+        if self.joiner.layout == Layout::All {
+            return;
+        }
+        if primary.key.len() > 1 {
+            let words = format!(
+                "cannot be `partitioned` with the {} parts of `join.primary.key`: a message key of its own says in which partition a \
+                                 primary stands; use one field, or layout = \"all\"",
+                primary.key.len()
+            );
+            checker.error("joiner.layout", words);
+        }
+        if primary.trim || primary.fold_case {
+            checker.error(
+                "joiner.layout",
+                "cannot be `partitioned` with `join.primary.trim` or `fold_case`: keys that are made alike may stand in different partitions; fold them \
+                 in the producer, or use layout = \"all\"",
+            );
+        }
     }
 
     /// What the foreign and the primary side must have in common.
@@ -342,6 +377,7 @@ impl Config {
             "dispatcher.session_timeout",
             self.dispatcher.session_timeout.0,
         );
+        checker.duration("joiner.session_timeout", self.joiner.session_timeout.0);
         checker.duration("dispatcher.claim", self.dispatcher.claim.0);
         if !self.dispatcher.site.is_empty() && self.dispatcher.sites().is_none() {
             checker.error(
@@ -359,8 +395,16 @@ impl Config {
             let max = wait.max;
             checker.error("join.wait.max", format!("({max}) must be at most half of `registry.horizon` ({horizon}): an id must be remembered longer than its event may wait"));
         }
-        if self.dispatcher.session_timeout.0 < LEAST_SESSION {
-            checker.warning("dispatcher.session_timeout", "is less than 6s: brokers refuse it unless their group.min.session.timeout.ms is lowered too");
+        for (key, session) in [
+            (
+                "dispatcher.session_timeout",
+                self.dispatcher.session_timeout,
+            ),
+            ("joiner.session_timeout", self.joiner.session_timeout),
+        ] {
+            if session.0 < LEAST_SESSION {
+                checker.warning(key, "is less than 6s: brokers refuse it unless their group.min.session.timeout.ms is lowered too");
+            }
         }
     }
 
@@ -387,6 +431,39 @@ impl Config {
             checker.pointers(&key("details"), &column.details);
             checker.one_of(&key("format"), column.format.as_deref(), &FORMATS);
             checker.one_of(&key("align"), column.align.as_deref(), &ALIGNS);
+            if let Some(width) = column.width.as_deref().filter(|width| !is_width(width)) {
+                let units = WIDTH_UNITS.join(", ");
+                checker.error(
+                    &key("width"),
+                    format!("= `{width}` is not a number with one of the units {units}"),
+                );
+            }
+        }
+    }
+
+    fn check_map(&self, checker: &mut Checker) {
+        let map = &self.web.map;
+        for (key, pointers) in [("web.map.from", &map.from), ("web.map.to", &map.to)] {
+            checker.pointers(key, pointers);
+            if pointers.len() > 2 {
+                checker.error(
+                    key,
+                    "has more than two pointers: it is one, to a place's code, or two, to degrees north and degrees east",
+                );
+            }
+        }
+        if map.from.is_empty() && !map.to.is_empty() {
+            checker.error("web.map.to", "is set, but `web.map.from` is not");
+        }
+        checker.pointer("web.map.label", &map.label);
+        for (n, place) in map.places.iter().enumerate() {
+            let degrees = [
+                ("latitude", place.latitude, 90.0),
+                ("longitude", place.longitude, 180.0),
+            ];
+            for (name, value, most) in degrees {
+                checker.between(&format!("web.map.places.{n}.{name}"), value, -most..=most);
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 
 mod check;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod layer;
 mod load;
 mod model;
@@ -16,7 +18,8 @@ mod words;
 pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
-    Admin, Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Match,
-    Order, Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait, Web, ranges,
+    Admin, Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Layout,
+    Match, Order, Place, Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait,
+    Web, WebMap, ranges,
 };
 pub use units::{Size, Span};

@@ -157,10 +157,20 @@ pub enum TopicChecks {
     Warn,
 }
 
+/// `joiner.layout`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    All,
+    Partitioned,
+}
+
 /// `[joiner]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Joiner {
+    pub layout: Layout,
+    pub session_timeout: Span,
     pub data: PathBuf,
     pub memory: Size,
     pub listen: SocketAddr,
@@ -236,6 +246,28 @@ pub struct Web {
     pub title: String,
     pub subtitle: String,
     pub columns: Vec<Column>,
+    pub map: WebMap,
+}
+
+/// `[web.map]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebMap {
+    pub from: Vec<String>,
+    pub to: Vec<String>,
+    pub label: String,
+    pub places: Vec<Place>,
+}
+
+/// One of `web.map.places`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    pub code: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    pub latitude: f64,
+    pub longitude: f64,
 }
 
 /// One of `web.columns`.
@@ -248,6 +280,12 @@ pub struct Column {
     pub format: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub align: Option<String>,
+    /// A CSS length or percentage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<String>,
+    /// `false`: left out on a phone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<bool>,
     /// Pointers of smaller text beneath the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,

@@ -195,6 +195,24 @@ fn what_does_not_go_together_is_explained() {
 }
 
 #[test]
+fn the_partitioned_layout_needs_keys_that_are_message_keys() {
+    let partitioned = format!("{GOOD}\n[joiner]\nlayout = \"partitioned\"\n");
+    assert!(load(&partitioned, &[]).is_ok());
+    refused(
+        &partitioned.replace("key = [\"/query_id\"]", "key = [\"/a\", \"/b\"]"),
+        &["joiner.layout", "2 parts", "layout = \"all\""],
+    );
+    for folded in ["trim", "fold_case"] {
+        let folded = partitioned.replace("\"queries\"", &format!("\"queries\"\n{folded} = true"));
+        refused(&folded, &["joiner.layout", "fold them in the producer"]);
+    }
+    refused(
+        &format!("{GOOD}\n[joiner]\nlayout = \"spread\"\n"),
+        &["spread", "all, partitioned"],
+    );
+}
+
+#[test]
 fn fields_may_stand_beside_the_value() {
     let beside = GOOD
         .replace("[\"/click_id\"]", "[\"@key\", \"/click_id\"]")
@@ -443,6 +461,18 @@ fn every_refusal_names_its_key() {
         (
             "web.columns",
             "[{title = \"a\", value = \"/id\", format = \"date\"}]",
+        ),
+        (
+            "web.columns",
+            "[{title = \"a\", value = \"/id\", width = \"wide\"}]",
+        ),
+        ("web.map.from", "[\"lat\", \"lon\"]"),
+        ("web.map.from", "[\"/a\", \"/b\", \"/c\"]"),
+        ("web.map.to", "[\"/code\"]"),
+        ("web.map.label", "name"),
+        (
+            "web.map.places",
+            "[{code = \"X\", latitude = 90.1, longitude = 0.0}]",
         ),
     ] {
         let error = load(GOOD, &[(key, value)]).expect_err(key);

@@ -11,6 +11,8 @@
 mod error;
 mod extract;
 mod find;
+#[cfg(test)]
+mod fuzz;
 mod part;
 mod pointer;
 mod text;

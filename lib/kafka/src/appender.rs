@@ -1,6 +1,8 @@
 //! Appending to the join log and to retry topics: idempotent, all replicas, not transactional (RULE 7).
 
 use crate::settings::{create, log, partition as native_partition, partitions};
+#[cfg(feature = "simulation")]
+use crate::simulated;
 use crate::transactor::headers;
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
@@ -75,8 +77,31 @@ impl<D: Deliveries> ProducerContext for Context<D> {
 
 /// An idempotent producer to one topic.
 pub struct Appender<D: Deliveries> {
-    producer: ThreadedProducer<Context<D>>,
+    client: Client<D>,
     topic: String,
+}
+
+enum Client<D: Deliveries> {
+    Native(ThreadedProducer<Context<D>>),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Producer),
+}
+
+impl<D: Deliveries> Client<D> {
+    fn new(
+        settings: &Settings,
+        options: &AppenderOptions,
+        deliveries: D,
+    ) -> Result<Self, KafkaError> {
+        #[cfg(feature = "simulation")]
+        if let Some(client) = simulated::client(settings) {
+            let deliveries = std::sync::Arc::new(deliveries);
+            let producer = simulated::Producer::open(client, &options.topic, deliveries);
+            return Ok(Self::Simulated(producer));
+        }
+        let context = Context(deliveries);
+        Ok(Self::Native(create(&config(settings, options), context)?))
+    }
 }
 
 impl<D: Deliveries> Appender<D> {
@@ -89,9 +114,8 @@ impl<D: Deliveries> Appender<D> {
         options: &AppenderOptions,
         deliveries: D,
     ) -> Result<Self, KafkaError> {
-        let producer = create(&config(settings, options), Context(deliveries))?;
         Ok(Self {
-            producer,
+            client: Client::new(settings, options, deliveries)?,
             topic: options.topic.clone(),
         })
     }
@@ -107,9 +131,22 @@ impl<D: Deliveries> Appender<D> {
         value: &[u8],
         sequence: u64,
     ) -> Result<(), AppendError> {
-        let mut record = self.record(partition, sequence).payload(value);
-        record.key = key;
-        self.send(record)
+        match &self.client {
+            Client::Native(producer) => {
+                let mut record = self.record(partition, sequence).payload(value);
+                record.key = key;
+                self.send(producer, record)
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(producer) => {
+                let original = Original {
+                    key: key.map(bytes::Bytes::copy_from_slice),
+                    value: Some(bytes::Bytes::copy_from_slice(value)),
+                    headers: Vec::new(),
+                };
+                producer.append(partition, original, sequence)
+            }
+        }
     }
 
     /// Hands a whole record to the producer, headers and all, as [`append`](Self::append) does.
@@ -122,10 +159,16 @@ impl<D: Deliveries> Appender<D> {
         original: &Original,
         sequence: u64,
     ) -> Result<(), AppendError> {
-        let mut record = self.record(partition, sequence).headers(headers(original));
-        record.key = original.key.as_deref();
-        record.payload = original.value.as_deref();
-        self.send(record)
+        match &self.client {
+            Client::Native(producer) => {
+                let mut record = self.record(partition, sequence).headers(headers(original));
+                record.key = original.key.as_deref();
+                record.payload = original.value.as_deref();
+                self.send(producer, record)
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(producer) => producer.append(partition, original.clone(), sequence),
+        }
     }
 
     fn record(&self, partition: PartitionId, sequence: u64) -> BaseRecord<'_, [u8], [u8], usize> {
@@ -133,8 +176,12 @@ impl<D: Deliveries> Appender<D> {
         BaseRecord::with_opaque_to(&self.topic, sequence).partition(native_partition(partition))
     }
 
-    fn send(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), AppendError> {
-        self.producer
+    fn send(
+        &self,
+        producer: &ThreadedProducer<Context<D>>,
+        record: BaseRecord<'_, [u8], [u8], usize>,
+    ) -> Result<(), AppendError> {
+        producer
             .send(record)
             .map_err(|(error, _)| self.sort(&error))
     }
@@ -153,22 +200,37 @@ impl<D: Deliveries> Appender<D> {
     /// # Errors
     /// No answer within `timeout`.
     pub fn refresh(&self, timeout: Duration) -> Result<u32, KafkaError> {
-        partitions(self.producer.client(), &self.topic, timeout)
+        match &self.client {
+            Client::Native(producer) => partitions(producer.client(), &self.topic, timeout),
+            #[cfg(feature = "simulation")]
+            Client::Simulated(_) => {
+                let info = simulated::kafka().topic(&self.topic);
+                Ok(info.map_or(0, |info| info.partitions))
+            }
+        }
     }
 
     /// Whether the producer is broken for good, and why.
     pub fn fatal(&self) -> Option<String> {
-        self.producer
-            .client()
-            .fatal_error()
-            .map(|(code, words)| format!("{code}: {words}"))
+        match &self.client {
+            Client::Native(producer) => {
+                let error = producer.client().fatal_error();
+                error.map(|(code, words)| format!("{code}: {words}"))
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(producer) => producer.fatal(),
+        }
     }
 
     /// Breaks the producer as a broker that fenced it would, for tests of what then happens.
     #[doc(hidden)]
     #[expect(unsafe_code, reason = "rdkafka 0.39 has no safe call for it")]
     pub fn break_down(&self) {
-        let client = self.producer.client().native_ptr();
+        #[cfg_attr(not(feature = "simulation"), expect(irrefutable_let_patterns))]
+        let Client::Native(producer) = &self.client else {
+            return;
+        };
+        let client = producer.client().native_ptr();
         let code = rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
         // SAFETY: the pointer is the living client's own, the words are a C string.
         unsafe { rdkafka_sys::rd_kafka_test_fatal_error(client, code, c"a test".as_ptr()) };
@@ -176,7 +238,13 @@ impl<D: Deliveries> Appender<D> {
 
     /// Waits until nothing is under way, at the most for `timeout`.
     pub fn flush(&self, timeout: Duration) {
-        if let Err(error) = self.producer.flush(timeout) {
+        let flushed = match &self.client {
+            Client::Native(producer) => producer.flush(timeout),
+            // It hands on at once.
+            #[cfg(feature = "simulation")]
+            Client::Simulated(_) => Ok(()),
+        };
+        if let Err(error) = flushed {
             tracing::warn!(%error, topic = self.topic, "not everything was acknowledged before the producer closed");
         }
     }

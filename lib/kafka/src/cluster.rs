@@ -1,6 +1,8 @@
 //! Questions to the cluster, and making topics. Blocking, with time-outs.
 
 use crate::settings::{self, Quiet, create};
+#[cfg(feature = "simulation")]
+use crate::simulated;
 use crate::topic_id::{Described, describe};
 use crate::{Isolation, KafkaError, Settings};
 use futures::executor::block_on;
@@ -30,8 +32,14 @@ pub struct TopicInfo {
 
 /// A client for questions and administration.
 pub struct Cluster {
-    admin: AdminClient<Quiet>,
+    admin: Admin,
     settings: Settings,
+}
+
+enum Admin {
+    Native(AdminClient<Quiet>),
+    #[cfg(feature = "simulation")]
+    Simulated(String),
 }
 
 impl Cluster {
@@ -40,13 +48,26 @@ impl Cluster {
     /// # Errors
     /// Settings that librdkafka does not accept.
     pub fn connect(settings: &Settings) -> Result<Self, KafkaError> {
+        #[cfg(feature = "simulation")]
+        if let Some(client) = simulated::client(settings) {
+            let (admin, settings) = (Admin::Simulated(client), settings.clone());
+            return Ok(Self { admin, settings });
+        }
         let mut config = settings.client();
         // A partition's end is where its last record stands, also behind a transaction that hangs.
         config.set("isolation.level", Isolation::ReadUncommitted.as_str());
         Ok(Self {
-            admin: create(&config, Quiet)?,
+            admin: Admin::Native(create(&config, Quiet)?),
             settings: settings.clone(),
         })
+    }
+
+    fn admin(&self) -> Result<&AdminClient<Quiet>, KafkaError> {
+        match &self.admin {
+            Admin::Native(admin) => Ok(admin),
+            #[cfg(feature = "simulation")]
+            Admin::Simulated(_) => Err(self.unreachable("the simulated cluster is not asked that")),
+        }
     }
 
     /// What there is under this name; `None` when there is no such topic.
@@ -54,10 +75,14 @@ impl Cluster {
     /// # Errors
     /// No answer.
     pub fn topic(&self, name: &str) -> Result<Option<TopicInfo>, KafkaError> {
+        #[cfg(feature = "simulation")]
+        if let Admin::Simulated(_) = &self.admin {
+            return Ok(simulated::kafka().topic(name));
+        }
         if self.settings.embedded {
             return self.embedded_topic(name).map(Some);
         }
-        match describe(self.admin.inner().native_ptr(), name, TIMEOUT) {
+        match describe(self.admin()?.inner().native_ptr(), name, TIMEOUT) {
             Ok(Described::Topic { id, partitions }) => Ok(Some(TopicInfo { id, partitions })),
             Ok(Described::Unknown) => Ok(None),
             Err(words) => Err(KafkaError::Unreachable {
@@ -71,7 +96,7 @@ impl Cluster {
     fn embedded_topic(&self, name: &str) -> Result<TopicInfo, KafkaError> {
         Ok(TopicInfo {
             id: TopicId::default(),
-            partitions: settings::partitions(self.admin.inner(), name, TIMEOUT)?,
+            partitions: settings::partitions(self.admin()?.inner(), name, TIMEOUT)?,
         })
     }
 
@@ -81,7 +106,7 @@ impl Cluster {
     /// No answer.
     pub fn topics(&self, prefix: &str) -> Result<Vec<String>, KafkaError> {
         let metadata = self
-            .admin
+            .admin()?
             .inner()
             .fetch_metadata(None, TIMEOUT)
             .map_err(|e| self.unreachable(e))?;
@@ -98,7 +123,7 @@ impl Cluster {
     /// No answer.
     pub fn brokers(&self) -> Result<usize, KafkaError> {
         let metadata = self
-            .admin
+            .admin()?
             .inner()
             .fetch_metadata(None, TIMEOUT)
             .map_err(|e| self.unreachable(e))?;
@@ -118,6 +143,10 @@ impl Cluster {
     ) -> Result<TopicInfo, KafkaError> {
         if let Some(info) = self.topic(name)? {
             return Ok(info);
+        }
+        #[cfg(feature = "simulation")]
+        if let Admin::Simulated(_) = &self.admin {
+            return Ok(simulated::kafka().create(name, partitions));
         }
         let replication = match replication {
             Some(replication) => replication,
@@ -140,7 +169,7 @@ impl Cluster {
             topic: name.into(),
             words,
         };
-        let results = block_on(self.admin.create_topics(&[topic], &options))
+        let results = block_on(self.admin()?.create_topics(&[topic], &options))
             .map_err(|e| refused(e.to_string()))?;
         for result in results {
             match result {
@@ -167,7 +196,7 @@ impl Cluster {
             .operation_timeout(Some(TIMEOUT))
             .request_timeout(Some(TIMEOUT));
         let wanted = [NewPartitions::new(name, partitions as usize)];
-        let results = block_on(self.admin.create_partitions(&wanted, &options))
+        let results = block_on(self.admin()?.create_partitions(&wanted, &options))
             .map_err(|e| self.unreachable(e))?;
         match results.into_iter().next() {
             // Somebody else may have been quicker.
@@ -223,7 +252,7 @@ impl Cluster {
     fn described_config(&self, name: &str) -> Result<BTreeMap<String, String>, KafkaError> {
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let wanted = [ResourceSpecifier::Topic(name)];
-        let described = block_on(self.admin.describe_configs(&wanted, &options))
+        let described = block_on(self.admin()?.describe_configs(&wanted, &options))
             .map_err(|e| self.unreachable(e))?;
         let mut config = BTreeMap::new();
         for resource in described {
@@ -257,7 +286,14 @@ impl Cluster {
         partition: PartitionId,
         within: Duration,
     ) -> Result<(Offset, Offset), KafkaError> {
-        settings::watermarks(self.admin.inner(), topic, partition, within)
+        match &self.admin {
+            Admin::Native(admin) => settings::watermarks(admin.inner(), topic, partition, within),
+            #[cfg(feature = "simulation")]
+            Admin::Simulated(client) => {
+                let offsets = simulated::kafka().offsets(client, topic, partition);
+                offsets.ok_or_else(|| simulated::silence(topic))
+            }
+        }
     }
 
     /// A group's committed positions (the next offset to read), per partition of the topic.

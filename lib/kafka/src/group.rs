@@ -2,6 +2,8 @@
 
 use crate::polled::{LONGEST_POLL, polled};
 use crate::settings::{self, create, log, signed, watermarks};
+#[cfg(feature = "simulation")]
+use crate::simulated;
 use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -81,8 +83,33 @@ fn partitions(list: &TopicPartitionList) -> Vec<PartitionId> {
 
 /// A member of a consumer group over one topic.
 pub struct GroupReader<H: GroupEvents> {
-    consumer: BaseConsumer<Context<H>>,
+    client: Client<H>,
     topic: String,
+}
+
+enum Client<H: GroupEvents> {
+    Native(BaseConsumer<Context<H>>),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Membership<H>),
+}
+
+impl<H: GroupEvents> Client<H> {
+    fn new(settings: &Settings, options: &GroupOptions, events: H) -> Result<Self, KafkaError> {
+        #[cfg(feature = "simulation")]
+        if let Some(client) = simulated::client(settings) {
+            let membership = simulated::Membership::open(client, options, events);
+            return Ok(Self::Simulated(membership));
+        }
+        let context = Context {
+            topic: options.topic.clone(),
+            events,
+        };
+        let consumer: BaseConsumer<_> = create(&config(settings, options), context)?;
+        consumer
+            .subscribe(&[&options.topic])
+            .map_err(|e| KafkaError::topic(&options.topic, e))?;
+        Ok(Self::Native(consumer))
+    }
 }
 
 impl<H: GroupEvents> GroupReader<H> {
@@ -95,29 +122,30 @@ impl<H: GroupEvents> GroupReader<H> {
         options: &GroupOptions,
         events: H,
     ) -> Result<Self, KafkaError> {
-        let config = config(settings, options);
-        let context = Context {
-            topic: options.topic.clone(),
-            events,
-        };
-        let consumer: BaseConsumer<_> = create(&config, context)?;
-        consumer
-            .subscribe(&[&options.topic])
-            .map_err(|e| KafkaError::topic(&options.topic, e))?;
         Ok(Self {
-            consumer,
+            client: Client::new(settings, options, events)?,
             topic: options.topic.clone(),
         })
     }
 
     /// The next thing, at the latest after `timeout`, and never later than after 100 ms; calls the [`GroupEvents`].
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        polled(&self.topic, self.consumer.poll(timeout.min(LONGEST_POLL)))
+        match &self.client {
+            Client::Native(consumer) => {
+                polled(&self.topic, consumer.poll(timeout.min(LONGEST_POLL)))
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => membership.poll(),
+        }
     }
 
     /// What was handed in at [`open`](Self::open).
     pub fn events(&self) -> &H {
-        &self.consumer.context().events
+        match &self.client {
+            Client::Native(consumer) => &consumer.context().events,
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => &membership.events,
+        }
     }
 
     /// Stops fetching from these partitions.
@@ -125,9 +153,16 @@ impl<H: GroupEvents> GroupReader<H> {
     /// # Errors
     /// A partition that is not assigned.
     pub fn pause(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
-        self.consumer
-            .pause(&self.list(partitions))
-            .map_err(|e| KafkaError::topic(&self.topic, e))
+        match &self.client {
+            Client::Native(consumer) => consumer
+                .pause(&self.list(partitions))
+                .map_err(|e| KafkaError::topic(&self.topic, e)),
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => {
+                membership.cursors.pause(partitions, true);
+                Ok(())
+            }
+        }
     }
 
     /// Fetches from these partitions again.
@@ -135,9 +170,16 @@ impl<H: GroupEvents> GroupReader<H> {
     /// # Errors
     /// A partition that is not assigned.
     pub fn resume(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
-        self.consumer
-            .resume(&self.list(partitions))
-            .map_err(|e| KafkaError::topic(&self.topic, e))
+        match &self.client {
+            Client::Native(consumer) => consumer
+                .resume(&self.list(partitions))
+                .map_err(|e| KafkaError::topic(&self.topic, e)),
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => {
+                membership.cursors.pause(partitions, false);
+                Ok(())
+            }
+        }
     }
 
     /// Reads on from there, whether it is paused or not; nothing of before is polled any more.
@@ -150,15 +192,21 @@ impl<H: GroupEvents> GroupReader<H> {
         offset: Offset,
         within: Duration,
     ) -> Result<(), KafkaError> {
-        let position = NativeOffset::Offset(signed(offset));
-        self.consumer
-            .seek(
-                &self.topic,
-                settings::partition(partition),
-                position,
-                within,
-            )
-            .map_err(|e| KafkaError::topic(&self.topic, e))
+        match &self.client {
+            Client::Native(consumer) => {
+                let position = NativeOffset::Offset(signed(offset));
+                let partition = settings::partition(partition);
+                consumer
+                    .seek(&self.topic, partition, position, within)
+                    .map_err(|e| KafkaError::topic(&self.topic, e))
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => {
+                let start = crate::Start::Offset(offset);
+                membership.cursors.add(&[(partition, start)]);
+                Ok(())
+            }
+        }
     }
 
     /// Commits positions (the next offset to read) without waiting.
@@ -167,7 +215,7 @@ impl<H: GroupEvents> GroupReader<H> {
     /// The request could not be made. Its failure later is logged, and nobody is told: rdkafka 0.39 takes commits for events, and librdkafka gives
     /// none without a callback.
     pub fn commit(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
-        commit(&self.consumer, &self.topic, positions, CommitMode::Async)
+        self.commit_as(positions, CommitMode::Async)
     }
 
     /// Commits positions and waits for the answer.
@@ -175,7 +223,23 @@ impl<H: GroupEvents> GroupReader<H> {
     /// # Errors
     /// The broker did not take them.
     pub fn commit_sync(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
-        commit(&self.consumer, &self.topic, positions, CommitMode::Sync)
+        self.commit_as(positions, CommitMode::Sync)
+    }
+
+    fn commit_as(
+        &self,
+        positions: &[(PartitionId, Offset)],
+        mode: CommitMode,
+    ) -> Result<(), KafkaError> {
+        match &self.client {
+            Client::Native(consumer) => commit(consumer, &self.topic, positions, mode),
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => match (membership.commit(positions), mode) {
+                (false, CommitMode::Sync) => Err(simulated::silence(&self.topic)),
+                // Nobody is told.
+                _ => Ok(()),
+            },
+        }
     }
 
     /// What the group has committed of these partitions, where it has committed anything.
@@ -187,8 +251,15 @@ impl<H: GroupEvents> GroupReader<H> {
         partitions: &[PartitionId],
         within: Duration,
     ) -> Result<Vec<(PartitionId, Offset)>, KafkaError> {
-        let committed = self
-            .consumer
+        let consumer = match &self.client {
+            Client::Native(consumer) => consumer,
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => {
+                let committed = membership.committed(partitions);
+                return committed.ok_or_else(|| simulated::silence(&self.topic));
+            }
+        };
+        let committed = consumer
             .committed_offsets(self.list(partitions), within)
             .map_err(|e| KafkaError::topic(&self.topic, e))?;
         let position =
@@ -214,7 +285,13 @@ impl<H: GroupEvents> GroupReader<H> {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<(Offset, Offset), KafkaError> {
-        watermarks(self.consumer.client(), &self.topic, partition, timeout)
+        match &self.client {
+            Client::Native(consumer) => {
+                watermarks(consumer.client(), &self.topic, partition, timeout)
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => membership.cursors.offsets(partition),
+        }
     }
 
     fn list(&self, partitions: &[PartitionId]) -> TopicPartitionList {
@@ -228,16 +305,18 @@ impl<H: GroupEvents> GroupReader<H> {
     /// Leaves the group at once, so that others need not wait for the session to end. The handler sees its
     /// partitions revoked.
     pub fn close(self) {
+        let consumer = match self.client {
+            Client::Native(consumer) => consumer,
+            #[cfg(feature = "simulation")]
+            Client::Simulated(membership) => return membership.close(),
+        };
         // Unsubscribing leaves the group; the revocation is served by polling.
-        self.consumer.unsubscribe();
+        consumer.unsubscribe();
         let bound = std::time::Instant::now() + Duration::from_secs(3);
-        while self
-            .consumer
-            .assignment()
-            .is_ok_and(|list| list.count() > 0)
+        while consumer.assignment().is_ok_and(|list| list.count() > 0)
             && std::time::Instant::now() < bound
         {
-            let _ = self.consumer.poll(Duration::from_millis(20));
+            let _ = consumer.poll(Duration::from_millis(20));
         }
     }
 }

@@ -13,6 +13,8 @@ mod polled;
 mod positions;
 mod sender;
 mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod tail;
 mod topic_id;
 mod transactor;
@@ -26,6 +28,6 @@ pub use group::{GroupEvents, GroupOptions, GroupReader};
 pub use polled::{Polled, Record};
 pub use positions::{GroupState, Positions};
 pub use sender::{SendError, Sender};
-pub use settings::{Isolation, Settings};
+pub use settings::{Isolation, Prefetch, Settings};
 pub use tail::{Start, Tail};
 pub use transactor::{TransactError, Transactor, TransactorOptions};

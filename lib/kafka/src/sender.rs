@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// A record that is not acknowledged after this is given up. A broker that was killed is back by then, also on a slow machine.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(120);
+
 /// A record that did not arrive.
 #[derive(Debug, thiserror::Error)]
 #[error("topic `{topic}`: {words}")]
@@ -63,7 +66,10 @@ impl Sender {
             .set("partitioner", "murmur2_random")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "200000")
-            .set("message.timeout.ms", "30000");
+            .set(
+                "message.timeout.ms",
+                DELIVERED_WITHIN.as_millis().to_string(),
+            );
         let failures = Failures::default();
         let producer = create(&config, Context(failures.clone()))?;
         Ok(Self { producer, failures })

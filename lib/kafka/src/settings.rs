@@ -19,6 +19,33 @@ pub struct Settings {
     pub properties: BTreeMap<String, String>,
     /// Talks to the embedded mock cluster, whose empty fetches sleep their whole waiting time.
     pub embedded: bool,
+    /// How much a consumer fetches ahead.
+    pub prefetch: Prefetch,
+}
+
+/// How much a consumer fetches ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Prefetch {
+    /// Enough for a reader at full speed.
+    #[default]
+    Full,
+    /// A fraction of it, for one of several readers in a process.
+    Frugal,
+}
+
+impl Prefetch {
+    fn apply(self, config: &mut ClientConfig) {
+        match self {
+            Self::Full => config
+                .set("queued.min.messages", "20000")
+                .set("queued.max.messages.kbytes", "8192"),
+            Self::Frugal => config
+                .set("queued.min.messages", "5000")
+                .set("queued.max.messages.kbytes", "2048")
+                // An answer stays in memory until all of it was read. A larger batch of records comes all the same, alone (KIP-74).
+                .set("max.partition.fetch.bytes", "131072"),
+        };
+    }
 }
 
 /// Which records of transactions are seen.
@@ -40,6 +67,12 @@ impl Isolation {
 }
 
 impl Settings {
+    /// Whether it talks to a Kafka that is made up, on threads that are.
+    #[cfg(feature = "simulation")]
+    pub fn is_simulated(&self) -> bool {
+        crate::simulated::client(self).is_some()
+    }
+
     /// What all clients share.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -70,10 +103,9 @@ impl Settings {
             .set("isolation.level", isolation.as_str())
             .set("fetch.wait.max.ms", if self.embedded { "5" } else { "100" })
             .set("fetch.error.backoff.ms", "50")
-            .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "8192")
             // The default of a second would stall a reader that empties the small queue sooner.
             .set("fetch.queue.backoff.ms", "2");
+        self.prefetch.apply(&mut config);
         config
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::polled::{LONGEST_POLL, polled};
 use crate::settings::{self, Quiet, create, signed, watermarks};
+#[cfg(feature = "simulation")]
+use crate::simulated;
 use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
@@ -32,8 +34,24 @@ impl Start {
 
 /// A reader of some partitions of one topic.
 pub struct Tail {
-    consumer: BaseConsumer<Quiet>,
+    client: Client,
     topic: String,
+}
+
+enum Client {
+    Native(BaseConsumer<Quiet>),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Cursors),
+}
+
+impl Client {
+    fn new(settings: &Settings, _topic: &str, isolation: Isolation) -> Result<Self, KafkaError> {
+        #[cfg(feature = "simulation")]
+        if let Some(client) = simulated::client(settings) {
+            return Ok(Self::Simulated(simulated::Cursors::new(client, _topic)));
+        }
+        Ok(Self::Native(create(&config(settings, isolation), Quiet)?))
+    }
 }
 
 impl Tail {
@@ -48,7 +66,7 @@ impl Tail {
         isolation: Isolation,
     ) -> Result<Self, KafkaError> {
         let tail = Self {
-            consumer: create(&config(settings, isolation), Quiet)?,
+            client: Client::new(settings, topic, isolation)?,
             topic: topic.into(),
         };
         tail.assign(positions)?;
@@ -60,9 +78,17 @@ impl Tail {
     /// # Errors
     /// A list librdkafka does not accept.
     pub fn assign(&self, positions: &[(PartitionId, Start)]) -> Result<(), KafkaError> {
-        self.consumer
-            .assign(&self.list(positions)?)
-            .map_err(|e| KafkaError::topic(&self.topic, e))
+        match &self.client {
+            Client::Native(consumer) => consumer
+                .assign(&self.list(positions)?)
+                .map_err(|e| KafkaError::topic(&self.topic, e)),
+            #[cfg(feature = "simulation")]
+            Client::Simulated(cursors) => {
+                cursors.clear();
+                cursors.add(positions);
+                Ok(())
+            }
+        }
     }
 
     /// Reads these partitions too, if the broker says that they are there. One that was made a moment ago may not be known yet: ask again.
@@ -74,13 +100,25 @@ impl Tail {
         positions: &[(PartitionId, Start)],
         timeout: Duration,
     ) -> Result<bool, KafkaError> {
-        let known = settings::partitions(self.consumer.client(), &self.topic, timeout)?;
+        let known = match &self.client {
+            Client::Native(consumer) => {
+                settings::partitions(consumer.client(), &self.topic, timeout)?
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(_) => {
+                (simulated::kafka().topic(&self.topic)).map_or(0, |info| info.partitions)
+            }
+        };
         if positions.iter().any(|(partition, _)| *partition >= known) {
             return Ok(false);
         }
-        self.consumer
-            .incremental_assign(&self.list(positions)?)
-            .map_err(|e| KafkaError::topic(&self.topic, e))?;
+        match &self.client {
+            Client::Native(consumer) => consumer
+                .incremental_assign(&self.list(positions)?)
+                .map_err(|e| KafkaError::topic(&self.topic, e))?,
+            #[cfg(feature = "simulation")]
+            Client::Simulated(cursors) => cursors.add(positions),
+        }
         Ok(true)
     }
 
@@ -95,7 +133,13 @@ impl Tail {
 
     /// The next thing, at the latest after `timeout`, and never later than after 100 ms.
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
-        polled(&self.topic, self.consumer.poll(timeout.min(LONGEST_POLL)))
+        match &self.client {
+            Client::Native(consumer) => {
+                polled(&self.topic, consumer.poll(timeout.min(LONGEST_POLL)))
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(cursors) => cursors.poll(),
+        }
     }
 
     /// The partition's first offset and its end (one past the last), asked of the broker.
@@ -107,7 +151,13 @@ impl Tail {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<(Offset, Offset), KafkaError> {
-        watermarks(self.consumer.client(), &self.topic, partition, timeout)
+        match &self.client {
+            Client::Native(consumer) => {
+                watermarks(consumer.client(), &self.topic, partition, timeout)
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(cursors) => cursors.offsets(partition),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod http;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod mutant;
 mod readiness;
 pub mod shutdown;
 mod supervisor;
