@@ -40,7 +40,7 @@ pub enum Control {
 }
 
 /// Settings that decide: the same in every replica, as they stand in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Settings {
     /// How long an id is remembered at the least, ms of the log's time.
     pub horizon_ms: u64,

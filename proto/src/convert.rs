@@ -2,7 +2,7 @@
 
 use crate::record::id_fits;
 use crate::{
-    Accepted, AcceptedBatch, EventId, ForeignEvent, JoinKey, JoinVerdict, JoinerError,
+    Accepted, AcceptedBatch, EventId, ForeignEvent, JoinKey, JoinVerdict, JoinerError, JoinerShare,
     JoinerStatus, Known, LookupItem, MAX_ID_BYTES, Offset, Original, Outcome, Registration,
     RegistryBucket, RegistryError, RegistryPartition, RegistryStatus, Resolved, Source, SourceId,
     Token, TopicId, Verdict, pb,
@@ -444,6 +444,7 @@ impl From<JoinerStatus> for pb::JoinerStatusResponse {
             wanted: status.wanted,
             malformed: status.malformed,
             disk_bytes: status.disk_bytes,
+            share: status.share.map(Into::into),
         }
     }
 }
@@ -457,6 +458,29 @@ impl From<pb::JoinerStatusResponse> for JoinerStatus {
             wanted: status.wanted,
             malformed: status.malformed,
             disk_bytes: status.disk_bytes,
+            share: status.share.map(Into::into),
+        }
+    }
+}
+
+impl From<JoinerShare> for pb::JoinerShare {
+    fn from(share: JoinerShare) -> Self {
+        Self {
+            partitions: share.partitions,
+            held: share.held.into_iter().collect(),
+            ready: share.ready.into_iter().collect(),
+            broken: share.broken.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<pb::JoinerShare> for JoinerShare {
+    fn from(share: pb::JoinerShare) -> Self {
+        Self {
+            partitions: share.partitions,
+            held: share.held.into_iter().collect(),
+            ready: share.ready.into_iter().collect(),
+            broken: Some(share.broken).filter(|words| !words.is_empty()),
         }
     }
 }

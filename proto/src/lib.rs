@@ -7,6 +7,8 @@
 pub mod client;
 pub mod control;
 pub mod convert;
+#[cfg(test)]
+mod fuzz;
 pub mod header;
 mod id;
 pub mod naming;
@@ -34,7 +36,7 @@ pub use original::{Header, Original};
 pub use outcome::{Outcome, Reason};
 pub use ports::{
     Accepted, AcceptedBatch, AcceptedStream, ForeignEvent, JoinVerdict, Joiner, JoinerError,
-    JoinerStatus, Known, LookupItem, Registration, Registry, RegistryBucket, RegistryError,
-    RegistryPartition, RegistryStatus, Resolved, Verdict, WakeupStream,
+    JoinerShare, JoinerStatus, Known, LookupItem, Registration, Registry, RegistryBucket,
+    RegistryError, RegistryPartition, RegistryStatus, Resolved, Verdict, WakeupStream,
 };
 pub use source::Source;

@@ -31,6 +31,10 @@ pub fn dead_letter_transaction(name: &str, partition: PartitionId) -> String {
 pub fn dispatcher_group(name: &str) -> String {
     format!("{name}.dispatcher")
 }
+/// The consumer group of joiners among which the primary topic's partitions are spread.
+pub fn joiner_group(name: &str) -> String {
+    format!("{name}.joiners")
+}
 /// The Redis stream of a partition's rows. The braces are Redis Cluster's hash tag.
 pub fn redis_stream(name: &str, partition: PartitionId) -> String {
     format!("{name}:joined:{{{partition}}}")

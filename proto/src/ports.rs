@@ -6,6 +6,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use std::collections::BTreeSet;
 
 /// One event's resolution, as a writer wants it registered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -250,7 +251,7 @@ pub enum JoinVerdict {
     NotFound,
     /// It has partners, and was not joined because it was to [`collect`](ForeignEvent::collect).
     Collecting,
-    /// The event store has not caught up: not an answer about the partner.
+    /// The event store has not caught up, or nobody holds the key's partition: not an answer about the partner.
     NotReady,
     /// Below the registry's floor.
     TooOld,
@@ -273,6 +274,21 @@ pub struct JoinerStatus {
     pub wanted: u64,
     /// Records of the primary topic that could not be read.
     pub malformed: u64,
+    /// What it holds of the primary topic; `None`: all of it.
+    pub share: Option<JoinerShare>,
+}
+
+/// The part of the primary topic that a joiner holds where partitions are spread over several (docs/adr/0014).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct JoinerShare {
+    /// Partitions of the primary topic; a key's primaries are in the one that Kafka's default partitioner names.
+    pub partitions: u32,
+    /// Those it was given.
+    pub held: BTreeSet<PartitionId>,
+    /// Those of them it answers for: read to their end.
+    pub ready: BTreeSet<PartitionId>,
+    /// Why no joiner may say that a key has no primary, if so: the topic is not cut by its keys.
+    pub broken: Option<String>,
 }
 
 /// Why a joiner gave no verdict; nothing is known of any event of the batch.

@@ -1,6 +1,7 @@
 //! The [`Joiner`] port over gRPC.
 
-use super::{CALL_DEADLINE, Endpoints, MAX_MESSAGE_BYTES, calls};
+use super::joiners::{Joiners, follow};
+use super::{CALL_DEADLINE, Endpoints, Group, calls};
 use crate::pb::joiner_client::JoinerClient as Stub;
 use crate::{
     ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus, WakeupStream, convert,
@@ -8,44 +9,93 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::{self, BoxStream};
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-/// A joiner in another process, or several that each hold everything.
+/// One that does not take a listener within this is not listened to, until all are asked again.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// A joiner in another process, or several, which hold everything or a part of the primary topic's partitions each.
 #[derive(Debug)]
 pub struct JoinerClient {
-    endpoints: Endpoints,
+    joiners: Arc<Joiners>,
+    following: OnceLock<()>,
 }
 
 impl JoinerClient {
-    /// Asks these endpoints, one at a time.
+    /// Asks these endpoints: one at a time for the same thing.
     pub fn new(endpoints: Endpoints) -> Self {
-        Self { endpoints }
+        Self {
+            joiners: Arc::new(Joiners::new(endpoints)),
+            following: OnceLock::new(),
+        }
     }
 
-    async fn call<T, F>(&self, make: impl Fn(Stub<Channel>) -> F) -> Result<T, JoinerError>
+    /// The only endpoint there is: it answers for itself what it holds.
+    fn alone(&self) -> Option<Group> {
+        (self.joiners.endpoints.count() == 1).then(|| vec![0])
+    }
+
+    /// The joiners, which are asked from now on what they hold.
+    fn joiners(&self) -> &Joiners {
+        self.following.get_or_init(|| {
+            tokio::spawn(follow(Arc::downgrade(&self.joiners)));
+        });
+        &self.joiners
+    }
+
+    async fn call<T, F>(
+        &self,
+        group: Group,
+        make: impl Fn(Stub<Channel>) -> F,
+    ) -> Result<T, JoinerError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut last = JoinerError::Unavailable("no endpoint".into());
-        for at in self.endpoints.in_order(self.endpoints.all()) {
-            let (url, channel) = self.endpoints.at(at);
-            match make(stub(channel)).await {
+        for at in self.joiners.endpoints.in_order(group) {
+            let (url, stub) = self.joiners.stub(at);
+            match make(stub).await {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => last = named(url, status.into()),
             }
-            self.endpoints.failed(at);
+            self.joiners.endpoints.failed(at);
         }
         Err(last)
     }
-}
 
-fn stub(channel: Channel) -> Stub<Channel> {
-    Stub::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    async fn join_with(
+        &self,
+        group: Group,
+        batch: Vec<ForeignEvent>,
+    ) -> Result<Vec<JoinVerdict>, JoinerError> {
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for call in calls(batch, event_bytes) {
+            let asked = call.len();
+            let events: Vec<pb::ForeignEvent> = call.into_iter().map(Into::into).collect();
+            let answer = self
+                .call(group.clone(), |mut stub| {
+                    let request = within_deadline(pb::JoinRequest {
+                        events: events.clone(),
+                    });
+                    async move { stub.join(request).await }
+                })
+                .await?;
+            let mut answers: Vec<JoinVerdict> = convert::all(answer.verdicts)
+                .map_err(|bad| JoinerError::Unavailable(format!("unreadable answer: {bad}")))?;
+            if answers.len() != asked {
+                let words = format!("{} answers to {asked} questions", answers.len());
+                return Err(JoinerError::Unavailable(words));
+            }
+            verdicts.append(&mut answers);
+        }
+        Ok(verdicts)
+    }
 }
 
 fn named(url: &str, error: JoinerError) -> JoinerError {
@@ -67,60 +117,95 @@ fn event_bytes(event: &ForeignEvent) -> usize {
 
 #[async_trait]
 impl Joiner for JoinerClient {
+    /// Each event goes to who holds its key. Where nobody does, or who does gave no answer, the verdict is "not ready"; an error only when nobody
+    /// answered at all.
     async fn join(&self, batch: Vec<ForeignEvent>) -> Result<Vec<JoinVerdict>, JoinerError> {
-        let mut verdicts = Vec::with_capacity(batch.len());
-        for call in calls(batch, event_bytes) {
-            let asked = call.len();
-            let events: Vec<pb::ForeignEvent> = call.into_iter().map(Into::into).collect();
-            let answer = self
-                .call(|mut stub| {
-                    let request = within_deadline(pb::JoinRequest {
-                        events: events.clone(),
-                    });
-                    async move { stub.join(request).await }
-                })
-                .await?;
-            let mut answers: Vec<JoinVerdict> = convert::all(answer.verdicts)
-                .map_err(|bad| JoinerError::Unavailable(format!("unreadable answer: {bad}")))?;
-            if answers.len() != asked {
-                let words = format!("{} answers to {asked} questions", answers.len());
-                return Err(JoinerError::Unavailable(words));
-            }
-            verdicts.append(&mut answers);
+        if let Some(alone) = self.alone() {
+            return self.join_with(alone, batch).await;
         }
-        Ok(verdicts)
+        let routes = self.joiners().routes().await;
+        let keys = batch.iter().map(|event| event.key.as_bytes());
+        let mut parts = routes.cut(self.joiners.endpoints.all(), keys);
+        if parts.len() == 1 && parts[0].1.len() == batch.len() {
+            let (group, _) = parts.remove(0);
+            return self.join_with(group, batch).await;
+        }
+        let nobody = |event: &ForeignEvent| routes.nobody(event.key.as_bytes());
+        let mut last = JoinerError::Unavailable(batch.first().map(nobody).unwrap_or_default());
+        let mut verdicts = vec![JoinVerdict::NotReady; batch.len()];
+        let mut events: Vec<Option<ForeignEvent>> = batch.into_iter().map(Some).collect();
+        let asked = parts.into_iter().map(|(group, places)| {
+            let part = places.iter().filter_map(|at| events[*at].take()).collect();
+            async { (places, self.join_with(group, part).await) }
+        });
+        // What it borrows is given back before the answers are placed.
+        let asked: Vec<_> = asked.collect();
+        let mut is_answered = verdicts.is_empty();
+        for (places, answer) in join_all(asked).await {
+            match answer {
+                Ok(answers) => {
+                    is_answered = true;
+                    for (at, verdict) in places.into_iter().zip(answers) {
+                        verdicts[at] = verdict;
+                    }
+                }
+                Err(error) => last = error,
+            }
+        }
+        if is_answered { Ok(verdicts) } else { Err(last) }
     }
 
     /// Listens to every joiner that answers: a key is wanted at whichever was asked. The stream ends when any of
-    /// them ends, so that the caller subscribes anew to all.
+    /// them ends, or when somebody comes to hold a partition, who does not know what is wanted: so that the caller subscribes anew to all.
     async fn wakeups(&self) -> Result<WakeupStream, JoinerError> {
+        let mut known = self.joiners().known();
+        let gains = known.borrow().gains;
+        let subscribed = self
+            .joiners
+            .endpoints
+            .all()
+            .into_iter()
+            .map(|at| async move {
+                let (url, mut stub) = self.joiners.stub(at);
+                let subscribing = stub.wakeups(pb::WakeupsRequest {});
+                match tokio::time::timeout(LISTEN_WITHIN, subscribing).await {
+                    Ok(answer) => answer.map_err(|status| named(url, status.into())),
+                    Err(_) => Err(JoinerError::Unavailable(format!("{url}: no answer"))),
+                }
+            });
         let mut streams: Vec<BoxStream<'static, Option<Vec<JoinKey>>>> = Vec::new();
         let mut last = JoinerError::Unavailable("no endpoint".into());
-        for at in self.endpoints.all() {
-            let (url, channel) = self.endpoints.at(at);
-            match stub(channel).wakeups(pb::WakeupsRequest {}).await {
+        for stream in join_all(subscribed).await {
+            match stream {
                 Ok(stream) => {
                     let keys = stream
                         .into_inner()
                         .map(|item| Some(item.ok()?.keys.into_iter().map(JoinKey::new).collect()));
                     streams.push(keys.chain(stream::once(async { None })).boxed());
                 }
-                Err(status) => last = named(url, status.into()),
+                Err(error) => last = error,
             }
         }
         if streams.is_empty() {
             return Err(last);
         }
+        let gained = async move {
+            // The client that would say so may be gone: then nothing changes any more.
+            if known.wait_for(|known| known.gains != gains).await.is_err() {
+                std::future::pending().await
+            }
+        };
         let merged = stream::select_all(streams);
         Ok(merged
             .take_while(|item| std::future::ready(item.is_some()))
             .filter_map(std::future::ready)
+            .take_until(gained)
             .boxed())
     }
 
     async fn status(&self) -> Result<JoinerStatus, JoinerError> {
         let status = self
-            .call(|mut stub| async move {
+            .call(self.joiners.endpoints.all(), |mut stub| async move {
                 stub.status(within_deadline(pb::JoinerStatusRequest {}))
                     .await
             })

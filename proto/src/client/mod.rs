@@ -5,11 +5,13 @@
 //! repetition of a `Register` harmless, and nothing is hedged.
 //!
 //! Registries may serve a part of the log each. Then a call goes to those who serve what it is about, and a batch is
-//! cut by who serves its ids.
+//! cut by who serves its ids. Joiners may hold a part of the primary topic each: a batch is cut by who holds its keys.
 
 mod directory;
 mod endpoints;
+mod holders;
 mod joiner;
+mod joiners;
 mod registries;
 mod registry;
 
