@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::store::cost;
 use quick_cache::Weighter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a key takes beside its events.
 const KEY_BYTES: usize = 96;
@@ -65,46 +66,63 @@ impl Weighter<u64, Arc<KeyEvents>> for Weight {
 }
 
 /// The cache, by the hash of the key. The key itself stands in the events, so keys without events are not kept.
-pub(crate) struct Cache(quick_cache::sync::Cache<u64, Arc<KeyEvents>, Weight>);
+pub(crate) struct Cache {
+    keys: quick_cache::sync::Cache<u64, Arc<KeyEvents>, Weight>,
+    /// What it may take for itself, ...
+    own_bytes: usize,
+    /// ... and what it was lent.
+    lent_bytes: AtomicUsize,
+}
 
 impl Cache {
-    pub fn new(bytes: usize) -> Self {
-        Self(quick_cache::sync::Cache::with_weighter(
-            bytes / TYPICAL_BYTES,
-            bytes as u64,
-            Weight,
-        ))
+    pub fn new(own_bytes: usize) -> Self {
+        Self {
+            keys: quick_cache::sync::Cache::with_weighter(
+                own_bytes / TYPICAL_BYTES,
+                own_bytes as u64,
+                Weight,
+            ),
+            own_bytes,
+            lent_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// From now on it may take so much more than its own, instead of what it was lent before.
+    pub fn lend(&self, bytes: usize) {
+        if self.lent_bytes.swap(bytes, Ordering::Relaxed) != bytes {
+            self.keys.set_capacity((self.own_bytes + bytes) as u64);
+        }
     }
 
     pub fn bytes(&self) -> usize {
-        usize::try_from(self.0.weight()).unwrap_or(usize::MAX)
+        usize::try_from(self.keys.weight()).unwrap_or(usize::MAX)
     }
 
     /// What is known of a key, if it is enough. Counts as asked for.
     pub fn get(&self, hash: u64, key: &[u8], now_ms: i64, limit: usize) -> Option<Arc<KeyEvents>> {
-        let cached = self.0.get(&hash).filter(|cached| is_of(cached, key))?;
+        let cached = self.keys.get(&hash).filter(|cached| is_of(cached, key))?;
         cached.is_enough(now_ms, limit).then_some(cached)
     }
 
     /// As [`get`](Self::get), but it counts for nothing, and what is not enough is given too.
     pub fn peek(&self, hash: u64, key: &[u8]) -> Option<Arc<KeyEvents>> {
-        self.0.peek(&hash).filter(|cached| is_of(cached, key))
+        self.keys.peek(&hash).filter(|cached| is_of(cached, key))
     }
 
     pub fn insert(&self, hash: u64, events: Arc<KeyEvents>) {
         match events.events.is_empty() {
-            true => drop(self.0.remove(&hash)),
-            false => self.0.insert(hash, events),
+            true => drop(self.keys.remove(&hash)),
+            false => self.keys.insert(hash, events),
         }
     }
 
     /// An event is gone from the disk. Where nothing was cut the rest is still known.
     pub fn remove(&self, hash: u64, gone: &Event) {
-        let Some(cached) = self.0.peek(&hash) else {
+        let Some(cached) = self.keys.peek(&hash) else {
             return;
         };
         if cached.is_cut || !is_of(&cached, gone.key()) {
-            self.0.remove(&hash);
+            self.keys.remove(&hash);
             return;
         }
         let rest = cached

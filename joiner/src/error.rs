@@ -46,6 +46,39 @@ pub enum JoinerFailure {
         /// The partition's end.
         end: Offset,
     },
+    /// A key's primaries are not where the partitioned layout looks for them.
+    #[error(
+        "topic `{topic}` is not partitioned by its join keys: the record at offset {offset} of partition {partition} has the key `{key}`, which \
+         Kafka's default partitioner (murmur2) puts into partition {belongs} of {partitions}; set [joiner].layout = \"all\", or write the topic \
+         anew with the join key as message key and that partitioner, as it must be when partitions were added"
+    )]
+    Misplaced {
+        /// The primary topic.
+        topic: String,
+        /// Where the record stands.
+        partition: PartitionId,
+        /// Where the record stands.
+        offset: Offset,
+        /// Its join key.
+        key: String,
+        /// Where it should stand.
+        belongs: PartitionId,
+        /// Partitions of the topic.
+        partitions: u32,
+    },
+    /// The topic was given more partitions while the partitioned layout relied on their number.
+    #[error(
+        "topic `{topic}` has {now} partitions now, not {known}: its keys belong elsewhere than before; write it anew, or set \
+         [joiner].layout = \"all\", then start all joiners again, which proves how it is partitioned"
+    )]
+    Repartitioned {
+        /// The primary topic.
+        topic: String,
+        /// Partitions it had.
+        known: u32,
+        /// Partitions it has.
+        now: u32,
+    },
     /// Primary events beyond the memory allowed, and no disk to take them; dropping some would lose joins.
     #[error(
         "the event store is full: {events} events of topic `{topic}` take all of its {} MiB, and there are more; raise \
@@ -79,4 +112,11 @@ pub enum JoinerFailure {
         /// What it said.
         words: String,
     },
+}
+
+impl JoinerFailure {
+    /// Whether the primary topic is not cut as the partitioned layout needs it: no joiner may say of a key that it has no primary.
+    pub(crate) fn breaks_layout(&self) -> bool {
+        matches!(self, Self::Misplaced { .. } | Self::Repartitioned { .. })
+    }
 }

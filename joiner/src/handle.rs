@@ -4,6 +4,7 @@ use crate::disk::DiskError;
 use crate::event::Event;
 use crate::partners::{Partners, READS_IN_FLIGHT, partners};
 use crate::state::State;
+use crate::tail::Part;
 use crate::{Options, Policy};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -12,8 +13,9 @@ use rtf_proto::record::Body;
 use rtf_proto::row::{self, RowParts};
 use rtf_proto::{
     ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus, Offset, Outcome,
-    Registration, Registry, RegistryError, Verdict, WakeupStream,
+    PartitionId, Registration, Registry, RegistryError, Verdict, WakeupStream,
 };
+use rtf_service::mutant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,12 +24,14 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
 /// Batches of wake-ups a slow listener may be behind; then it misses some.
-const WAKEUP_BATCHES: usize = 1024;
+pub(crate) const WAKEUP_BATCHES: usize = 1024;
 
 /// The state the halves of a joiner share.
 pub(crate) struct Shared {
     pub state: RwLock<State>,
     pub policy: Policy,
+    /// The only partition it is about; none: all of them.
+    pub part: Option<Part>,
     /// Room for reads from disk.
     pub reads: Arc<Semaphore>,
     /// What a read from disk met; the tail ends with it.
@@ -52,6 +56,7 @@ impl Shared {
         Self {
             state: RwLock::new(State::new(options)),
             policy: options.policy.clone(),
+            part: None,
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             disk_failure: Mutex::default(),
             malformed: AtomicU64::new(0),
@@ -68,7 +73,22 @@ impl Shared {
 
     /// Whether the store has caught up, and is still kept up to date.
     pub fn is_ready(&self) -> bool {
-        self.has_caught_up.load(Ordering::Acquire) && !self.stop.is_cancelled()
+        let has_caught_up = self.has_caught_up.load(Ordering::Acquire);
+        (has_caught_up || mutant::is("ready-before-it-has-read")) && !self.stop.is_cancelled()
+    }
+
+    /// The same for one partition; its wake-ups go there.
+    pub fn of_part(self, part: Part, wakeups: broadcast::Sender<Arc<Vec<JoinKey>>>) -> Self {
+        Self {
+            part: Some(part),
+            wakeups,
+            ..self
+        }
+    }
+
+    /// Whether it is about this partition.
+    pub fn reads(&self, partition: PartitionId) -> bool {
+        self.part.is_none_or(|part| part.partition == partition)
     }
 
     pub fn caught_up(&self) {
@@ -89,7 +109,7 @@ impl Shared {
         self.wakeups.send(Arc::new(keys)).ok();
     }
 
-    async fn join(
+    pub async fn join(
         self: &Arc<Self>,
         batch: Vec<ForeignEvent>,
     ) -> Result<Vec<JoinVerdict>, JoinerError> {
@@ -170,7 +190,7 @@ fn unavailable(error: RegistryError) -> JoinerError {
     }
 }
 
-fn count(verdicts: &[JoinVerdict]) {
+pub(crate) fn count(verdicts: &[JoinVerdict]) {
     let mut counts = [0u64; 7];
     for verdict in verdicts {
         counts[match verdict {
@@ -244,6 +264,7 @@ impl Joiner for JoinerHandle {
             disk_bytes: state.store.disk_bytes(),
             wanted: state.wanted.len() as u64,
             malformed: self.0.malformed.load(Ordering::Relaxed),
+            share: None,
         })
     }
 }

@@ -6,10 +6,10 @@ use crate::disk::{
     Age, Directory, DiskError, Done, Flushed, Identity, Job, Manifest, Merged, Opened, Segment,
     Worker,
 };
+use crate::position::Position;
 use crate::primaries::{Located, Primaries};
 use crate::state::{Change, State};
 use parking_lot::RwLock;
-use rtf_proto::Offset;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,10 +75,6 @@ impl Keeper {
         let worker = Worker::start(directory.clone(), policy.clone());
         let worker = worker.map_err(|_| KeepError::Panicked)?;
         let flush_bytes = FLUSH_BYTES.min(memory_bytes / FLUSH_SHARE);
-        // Active and frozen events at their largest take their part of the memory.
-        let cache_bytes = memory_bytes.saturating_sub((OVERDUE + 1) * flush_bytes);
-        let primaries =
-            Primaries::on_disk(policy.clone(), cache_bytes, manifest.seed, segments.clone());
         let last = manifest.segments.iter().map(|listed| listed.number).max();
         let keeper = Self {
             directory,
@@ -90,11 +86,20 @@ impl Keeper {
             flushed: Instant::now(),
             has_flushed: false,
         };
+        let primaries = keeper.primaries(policy, memory_bytes);
         Ok((keeper, primaries))
     }
 
-    /// The next offset to read, per partition, after what counts on disk.
-    pub fn positions(&self) -> &[Offset] {
+    /// The store above what is on disk.
+    fn primaries(&self, policy: &Policy, memory_bytes: usize) -> Primaries {
+        // Active and frozen events at their largest take their part of the memory.
+        let cache_bytes = memory_bytes.saturating_sub((OVERDUE + 1) * self.flush_bytes);
+        let (seed, segments) = (self.manifest.seed, self.segments.clone());
+        Primaries::on_disk(policy.clone(), cache_bytes, seed, segments)
+    }
+
+    /// How far each partition was read for what counts on disk.
+    pub fn positions(&self) -> &[Position] {
         &self.manifest.positions
     }
 
@@ -104,15 +109,10 @@ impl Keeper {
         policy: &Policy,
         memory_bytes: usize,
     ) -> Result<Primaries, KeepError> {
-        let (manifest, segments) = self.directory.empty(&self.manifest.identity)?;
-        (self.manifest, self.segments) = (manifest, segments);
-        let cache_bytes = memory_bytes.saturating_sub((OVERDUE + 1) * self.flush_bytes);
-        Ok(Primaries::on_disk(
-            policy.clone(),
-            cache_bytes,
-            self.manifest.seed,
-            Vec::new(),
-        ))
+        metrics::counter!("rtf_joiner_rebuilds_total").increment(1);
+        self.manifest = self.directory.empty(&self.manifest.identity)?;
+        self.segments.clear();
+        Ok(self.primaries(policy, memory_bytes))
     }
 
     /// Finds on disk what the changes replace or delete, one answer each. Blocks; under no lock.
@@ -128,7 +128,7 @@ impl Keeper {
     pub fn keep(
         &mut self,
         state: &RwLock<State>,
-        positions: &[Offset],
+        positions: &[Position],
         age: &Age,
     ) -> Result<(), KeepError> {
         self.settle(state, Duration::ZERO)?;
@@ -155,7 +155,7 @@ impl Keeper {
     pub fn end(
         &mut self,
         state: &RwLock<State>,
-        positions: &[Offset],
+        positions: &[Position],
         age: &Age,
     ) -> Result<(), KeepError> {
         if !self.worker.is_busy() && *positions != self.manifest.positions {
@@ -181,7 +181,7 @@ impl Keeper {
     }
 
     /// Begins a flush; no job is under way.
-    pub fn flush(&mut self, state: &RwLock<State>, positions: &[Offset], age: &Age) {
+    pub fn flush(&mut self, state: &RwLock<State>, positions: &[Position], age: &Age) {
         let events = state.write().store.freeze();
         let mut manifest = self.manifest.clone();
         manifest.positions = positions.to_vec();

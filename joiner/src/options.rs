@@ -3,6 +3,7 @@
 use crate::Policy;
 use rtf_json::Folding;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How a joiner is made. Id, key and time are fields as in [`rtf_json::Fields`]: JSON pointers into the primary's value, `@key` or
 /// `@header.NAME`; the expiry is a pointer.
@@ -26,7 +27,7 @@ pub struct Options {
     pub folding: Folding,
     /// Which partners a foreign event gets.
     pub policy: Policy,
-    /// Where the event store keeps what memory does not; without, and with an embedded broker, all stays in memory.
+    /// Where the event store keeps what memory does not; without, all stays in memory.
     pub data: Option<PathBuf>,
     /// Memory the event store may take, bytes. Without a directory the joiner stops when that is full.
     pub memory_bytes: usize,
@@ -55,4 +56,13 @@ impl Options {
             self.id, self.key, self.time, self.expires, self.folding
         )
     }
+}
+
+/// The joiners among which the partitions of the primary topic are spread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// Its name: a consumer group over the primary topic.
+    pub name: String,
+    /// A joiner that is silent for so long has lost its partitions.
+    pub session_timeout: Duration,
 }

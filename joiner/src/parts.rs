@@ -4,8 +4,10 @@ use crate::disk::{Age, Identity};
 use crate::event::{EventReader, Place};
 use crate::handle::{JoinerHandle, Shared, now_ms};
 use crate::keeper::{KeepError, Keeper};
+use crate::position::{Anchor, Position};
 use crate::state::Change;
 use crate::{JoinerFailure, Options};
+use rtf_json::Parts;
 use rtf_proto::{Offset, PartitionId, Registry, TopicId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ pub struct Store {
     keeper: Keeper,
     reader: EventReader,
     pending: Vec<Change>,
-    positions: Vec<Offset>,
+    positions: Vec<Position>,
 }
 
 /// What a store holds and takes.
@@ -61,8 +63,8 @@ impl Store {
     }
 
     /// The next offset to read, per partition.
-    pub fn positions(&self) -> &[Offset] {
-        &self.positions
+    pub fn positions(&self) -> Vec<Offset> {
+        self.positions.iter().map(|one| one.next).collect()
     }
 
     /// Takes a record.
@@ -85,12 +87,16 @@ impl Store {
         };
         let event = self
             .reader
-            .read(&rtf_json::Parts::of(value), place)
+            .read(&Parts::of(value), place)
             .expect("an event");
         self.pending.push(Change::Upsert(event));
         let at = partition as usize;
-        self.positions.resize(self.positions.len().max(at + 1), 0);
-        self.positions[at] = offset + 1;
+        let positions = self.positions.len().max(at + 1);
+        self.positions.resize(positions, Position::default());
+        self.positions[at] = Position {
+            next: offset + 1,
+            last: Some(Anchor::of(place, None, Some(value))),
+        };
         match self.pending.len() < BATCH {
             true => Ok(()),
             false => self.apply().map_err(failed),

@@ -174,6 +174,13 @@ impl Primaries {
         self.active.len() + frozen.chain(segments).sum::<u64>()
     }
 
+    /// Lets what was asked for last take so much more memory than at first. Where all is in memory nothing is lent.
+    pub fn lend(&self, bytes: usize) {
+        if let Some(disk) = &self.disk {
+            disk.cache.lend(bytes);
+        }
+    }
+
     /// Memory taken, about: events, cache and what is known of segments.
     pub fn bytes(&self) -> usize {
         let frozen = self.frozen.iter().map(|frozen| frozen.events.bytes());
@@ -484,9 +491,9 @@ impl Primaries {
             .insert(hash, Arc::new(KeyEvents::of(live, is_cut, &self.policy)));
     }
 
-    /// The frozen events are on disk; the caller drops them.
-    pub fn thaw(&mut self) -> impl Drop + use<> {
-        Thawed(self.frozen.take())
+    /// The frozen events are on disk; the caller drops them, under no lock, since it takes long.
+    pub fn thaw(&mut self) -> Option<Arc<EventStore>> {
+        Some(self.frozen.take()?.events)
     }
 
     /// One segment, or none, stands for these from now on.
@@ -499,15 +506,6 @@ impl Primaries {
         disk.segments.retain(|segment| !is_input(segment));
         // Among the newest are those with the most look-ups by id; a merged one is none of them.
         disk.segments.splice(0..0, output);
-    }
-}
-
-/// What takes long to drop, so that it can be done under no lock.
-struct Thawed(Option<Frozen>);
-
-impl Drop for Thawed {
-    fn drop(&mut self) {
-        drop(self.0.take());
     }
 }
 

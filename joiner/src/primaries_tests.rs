@@ -2,6 +2,7 @@ use super::*;
 use crate::disk::{Age, Identity};
 use crate::event::EventReader;
 use crate::keeper::Keeper;
+use crate::position::Position;
 use crate::state::{Change, State};
 use crate::testing::{Naive, Row, options, policy};
 use crate::{Options, Policy};
@@ -94,9 +95,9 @@ struct Both {
     keeper: Option<Keeper>,
     naive: Naive,
     topic: Vec<Record>,
-    positions: Vec<u64>,
+    positions: Vec<Position>,
     /// The store by hand as it was at these positions.
-    then: Vec<(Vec<u64>, Naive)>,
+    then: Vec<(Vec<Position>, Naive)>,
     now: i64,
     asked: Option<(u8, Cold, Arc<KeyEvents>)>,
 }
@@ -111,7 +112,7 @@ fn identity(policy: &Policy) -> Identity {
 impl Both {
     fn new(policy: Policy, dir: Option<&Path>) -> Self {
         let options = options(policy.clone());
-        let positions = vec![0; PARTITIONS];
+        let positions = vec![Position::default(); PARTITIONS];
         let mut both = Self {
             policy,
             reader: EventReader::new(&options).unwrap(),
@@ -145,7 +146,7 @@ impl Both {
             let place = record.place();
             positions
                 .get(place.partition as usize)
-                .is_none_or(|next| place.offset >= *next)
+                .is_none_or(|read| place.offset >= read.next)
         };
         let again: Vec<Record> = self.topic.iter().filter(unread).cloned().collect();
         again.into_iter().for_each(|record| self.apply(record));
@@ -180,7 +181,7 @@ impl Both {
 
     fn change(&mut self, record: Record) {
         let place = record.place();
-        self.positions[place.partition as usize] = place.offset + 1;
+        self.positions[place.partition as usize].next = place.offset + 1;
         self.topic.push(record.clone());
         self.apply(record);
     }

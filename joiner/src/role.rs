@@ -9,12 +9,13 @@ use futures::future::BoxFuture;
 use rtf_kafka::Settings;
 use rtf_proto::Registry;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// A stopping joiner waits so long for its threads; one that waits for Kafka's answer is left behind.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether a joiner answers, and if not, why.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +99,16 @@ impl JoinerRole {
         });
         let keeping = shared.clone();
         let mut keeper = thread("joiner housekeeping", move || match topic.blocking_recv() {
-            Ok(info) => housekeeping::keep(&options, &settings, &keeping, info),
+            Ok(info) => housekeeping::keep(
+                &options.topic,
+                &settings,
+                info,
+                &keeping.stop,
+                || vec![keeping.clone()],
+                |now| {
+                    keeping.partitions.fetch_max(now, Ordering::Relaxed);
+                },
+            ),
             Err(_) => Ok(()),
         });
         let failed = tokio::select! {
@@ -124,8 +134,29 @@ impl JoinerRole {
     }
 }
 
+#[cfg(feature = "simulation")]
+impl JoinerRole {
+    /// As [`run`](Self::run), in one task. What it is dropped with is as lost as after `kill -9`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn run_simulated(self) -> Result<(), JoinerFailure> {
+        let on_readiness: OnReadiness = Arc::new(|_| {});
+        let shared = self.shared.clone();
+        let _stops = shared.stop.clone().drop_guard();
+        let loader = Loader::new(
+            &self.options,
+            &self.settings,
+            self.reader,
+            shared,
+            on_readiness,
+        );
+        loader.run_simulated().await
+    }
+}
+
 /// An OS thread of its own, awaitable. Nobody is kept waiting for one that does not end.
-fn thread(
+pub(crate) fn thread(
     name: &'static str,
     work: impl FnOnce() -> Result<(), JoinerFailure> + Send + 'static,
 ) -> BoxFuture<'static, Result<(), JoinerFailure>> {

@@ -1,17 +1,21 @@
 //! The thread that reads the primary topic into the event store: from where the store on disk ends, or from the first record, for ever.
 //! Decides nothing.
 
+mod opening;
+
 use crate::catch_up::CatchUp;
-use crate::disk::{Age, Identity};
+use crate::disk::Age;
 use crate::event::{EventReader, Place};
 use crate::handle::{Shared, now_ms};
 use crate::keeper::{KeepError, Keeper};
+use crate::position::{Anchor, Position};
 use crate::primaries::Full;
 use crate::role::{OnReadiness, Readiness};
 use crate::state::Change;
 use crate::{JoinerFailure, Options};
 use rtf_json::Parts;
 use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Settings, Start, Tail, TopicInfo};
+use rtf_proto::partitioner::partition_of;
 use rtf_proto::{Offset, PartitionId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +40,34 @@ const MALFORMED_SHOWN_EVERY: u64 = 1000;
 /// The topic, and the first offset and end of each of its partitions.
 type Found = (TopicInfo, Vec<(Offset, Offset)>);
 
+/// The only partition that is read, where each has a reader of its own: it holds those keys that belong to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Part {
+    pub partition: PartitionId,
+    /// Partitions the topic is cut into.
+    pub partitions: u32,
+}
+
+impl Part {
+    /// Whether the topic is cut into as many partitions as this is one of.
+    pub fn check(self, topic: &str, now: u32) -> Result<(), JoinerFailure> {
+        if now == self.partitions {
+            return Ok(());
+        }
+        Err(JoinerFailure::Repartitioned {
+            topic: topic.into(),
+            known: self.partitions,
+            now,
+        })
+    }
+}
+
+/// A topic being read, and how far.
+struct Reading {
+    tail: Tail,
+    catch_up: CatchUp,
+}
+
 /// The reading half of a joiner.
 pub(crate) struct Loader {
     topic: String,
@@ -47,6 +79,8 @@ pub(crate) struct Loader {
     /// None where all stays in memory.
     keeper: Option<Keeper>,
     pending: Vec<Change>,
+    /// The last record read, per partition; kept where there is a keeper.
+    last: Vec<Option<Anchor>>,
     /// Records read that are not counted yet.
     read: u64,
     has_caught_up: bool,
@@ -71,8 +105,9 @@ impl Loader {
             shared,
             on_readiness,
             keeper: None,
-            read: 0,
             pending: Vec::with_capacity(BATCH),
+            last: Vec::new(),
+            read: 0,
             has_caught_up: false,
             began: Instant::now(),
             ticked: Instant::now(),
@@ -82,107 +117,70 @@ impl Loader {
 
     /// Reads until the joiner stops; `found` hears of the topic once it is there.
     pub fn run(mut self, found: impl FnOnce(TopicInfo)) -> Result<(), JoinerFailure> {
-        let cluster = Cluster::connect(&self.settings)?;
-        let Some((info, offsets)) = self.find_topic(&cluster)? else {
+        let Some((info, mut reading)) = self.begin()? else {
             return Ok(());
         };
+        found(info);
+        while !self.shared.stop.is_cancelled() {
+            self.turn(&mut reading)?;
+        }
+        drop(reading.tail);
+        // A stop may come between what is read and what is applied, and the position is that of the former.
+        self.apply()?;
+        self.end(&reading.catch_up)
+    }
+
+    /// Finds the topic and begins to read it; `None` when the joiner stops before Kafka answers.
+    fn begin(&mut self) -> Result<Option<(TopicInfo, Reading)>, JoinerFailure> {
+        let cluster = Cluster::connect(&self.settings)?;
+        let Some((info, offsets)) = self.find_topic(&cluster)? else {
+            return Ok(None);
+        };
+        drop(cluster);
+        if let Some(part) = self.shared.part {
+            part.check(&self.topic, info.partitions)?;
+        }
         let offsets = self.open_store(info, offsets)?;
-        let mut catch_up = CatchUp::new(&offsets);
+        let catch_up = CatchUp::new(&offsets);
         self.shared
             .partitions
             .store(info.partitions, Ordering::Relaxed);
         tracing::info!(
             topic = self.topic,
             partitions = info.partitions,
+            part = self.shared.part.map(|part| part.partition),
             records = catch_up.left(),
             "reading the primary topic"
         );
-        found(info);
-        let mut tail = self.open(&catch_up)?;
-        while !self.shared.stop.is_cancelled() {
-            if let Some(error) = self.read(&tail, &mut catch_up)? {
-                if error.is_fatal() {
-                    self.tell("the reader of the primary topic is made anew", &error);
-                    tail = self.open(&catch_up)?;
-                } else {
-                    self.recover(&tail, &mut catch_up, &error)?;
-                }
-            }
-            self.add_partitions(&tail, &mut catch_up)?;
-            if let Some(error) = self.shared.disk_failure.lock().take() {
-                return Err(self.store_failed(error.into()));
-            }
-        }
-        drop(tail);
-        self.end(&catch_up)
+        let tail = self.open(&catch_up)?;
+        Ok(Some((info, Reading { tail, catch_up })))
     }
 
-    /// Opens what is on disk, if anything shall be there. What is to be read of each partition: from where the store ends, if that is still
-    /// there.
-    fn open_store(
-        &mut self,
-        info: TopicInfo,
-        offsets: Vec<(Offset, Offset)>,
-    ) -> Result<Vec<(Offset, Offset)>, JoinerFailure> {
-        let Some(data) = self
-            .options
-            .data
-            .clone()
-            .filter(|_| !self.settings.embedded)
-        else {
-            return Ok(offsets);
-        };
-        let identity = Identity {
-            topic: info.id,
-            settings: self.options.decides_events(),
-        };
-        let (policy, memory) = (&self.options.policy, self.options.memory_bytes);
-        let opened = Keeper::open(&data, &identity, policy, memory);
-        let (mut keeper, mut store) = opened.map_err(|error| self.store_failed(error))?;
-        let positions = keeper.positions();
-        let is_beyond =
-            |(at, next): (usize, &Offset)| offsets.get(at).is_none_or(|(_, end)| next > end);
-        if positions.iter().enumerate().any(is_beyond) {
-            tracing::warn!(
-                topic = self.topic,
-                ?positions,
-                ?offsets,
-                "the event store was read further than the primary topic reaches: records were lost; it is made anew"
-            );
-            let anew = keeper.begin_anew(policy, memory);
-            store = anew.map_err(|error| self.store_failed(error))?;
-        }
-        let positions = keeper
-            .positions()
-            .iter()
-            .copied()
-            .map(Some)
-            .chain(std::iter::repeat(None));
-        let starts = (0..).zip(&offsets).zip(positions);
-        let starts = starts.map(|((partition, (first, end)), next)| {
-            let next = next.unwrap_or(*first);
-            if next < *first {
-                self.lost_unread(partition, first - next);
+    /// Takes what there is.
+    fn turn(&mut self, reading: &mut Reading) -> Result<(), JoinerFailure> {
+        let Reading { tail, catch_up } = reading;
+        if let Some(error) = self.read(tail, catch_up)? {
+            if error.is_fatal() {
+                self.tell("the reader of the primary topic is made anew", &error);
+                *tail = self.open(catch_up)?;
+            } else {
+                self.recover(tail, catch_up, &error)?;
             }
-            (next.max(*first), *end)
-        });
-        let starts = starts.collect();
-        tracing::info!(
-            data = %data.display(), events = store.len(), bytes = store.disk_bytes(), positions = ?keeper.positions(),
-            "the event store is open"
-        );
-        self.shared.state.write().store = store;
-        self.keeper = Some(keeper);
-        Ok(starts)
+        }
+        self.add_partitions(tail, catch_up)?;
+        if let Some(error) = self.shared.disk_failure.lock().take() {
+            return Err(self.store_failed(error.into()));
+        }
+        Ok(())
     }
 
-    /// Flushes what is in memory, so that the next start finds it.
+    /// Flushes what is in memory, so that the next start finds it. Everything that was read has been applied.
     fn end(&mut self, catch_up: &CatchUp) -> Result<(), JoinerFailure> {
         let age = self.age();
         let Some(keeper) = &mut self.keeper else {
             return Ok(());
         };
-        let ended = keeper.end(&self.shared.state, &positions(catch_up), &age);
+        let ended = keeper.end(&self.shared.state, &anchored(catch_up, &self.last), &age);
         ended.map_err(|error| self.store_failed(error))
     }
 
@@ -239,7 +237,10 @@ impl Loader {
         let Some(info) = cluster.topic(&self.topic)? else {
             return Ok(None);
         };
-        let offsets = (0..info.partitions).map(|p| cluster.offsets(&self.topic, p));
+        let offsets = (0..info.partitions).map(|partition| match self.shared.reads(partition) {
+            true => cluster.offsets(&self.topic, partition),
+            false => Ok((0, 0)),
+        });
         Ok(Some((info, offsets.collect::<Result<_, _>>()?)))
     }
 
@@ -247,7 +248,7 @@ impl Loader {
         Tail::open(
             &self.settings,
             &self.topic,
-            &starts(catch_up),
+            &self.starts(catch_up),
             Isolation::ReadCommitted,
         )
     }
@@ -268,7 +269,7 @@ impl Loader {
             Polled::Record(record) => {
                 if catch_up.read(record.partition(), record.offset()) {
                     self.read += 1;
-                    self.take(&record);
+                    self.take(&record)?;
                 }
                 if self.pending.len() < BATCH {
                     return Ok(None);
@@ -285,12 +286,17 @@ impl Loader {
     }
 
     /// Reads one record. Malformed ones are counted, told and passed over.
-    fn take(&mut self, record: &Record<'_>) {
+    fn take(&mut self, record: &Record<'_>) -> Result<(), JoinerFailure> {
         let place = Place {
             kafka_ts: record.timestamp_ms(),
             partition: record.partition(),
             offset: record.offset(),
         };
+        if self.keeper.is_some() {
+            let at = place.partition as usize;
+            self.last.resize(self.last.len().max(at + 1), None);
+            self.last[at] = Some(Anchor::of(place, record.key(), record.value()));
+        }
         let headers = match self.reader.reads_headers() {
             true => record.headers(),
             false => Vec::new(),
@@ -302,7 +308,10 @@ impl Loader {
         };
         match record.value() {
             Some(_) => match self.reader.read(&parts, place) {
-                Ok(event) => self.pending.push(Change::Upsert(event)),
+                Ok(event) => {
+                    self.check_place(event.key(), place)?;
+                    self.pending.push(Change::Upsert(event));
+                }
                 Err(error) => self.malformed(place, &error.to_string()),
             },
             None if !self.reader.has_id() => {
@@ -317,6 +326,27 @@ impl Loader {
                 Err(error) => self.malformed(place, &error.to_string()),
             },
         }
+        Ok(())
+    }
+
+    /// Where partitions have readers of their own, a key's primaries must stand in the key's partition: else nobody could say that it has none.
+    fn check_place(&self, key: &[u8], place: Place) -> Result<(), JoinerFailure> {
+        let Some(Part { partitions, .. }) = self.shared.part else {
+            return Ok(());
+        };
+        let belongs = partition_of(key, partitions);
+        if belongs == place.partition {
+            return Ok(());
+        }
+        metrics::counter!("rtf_joiner_misplaced_total").increment(1);
+        Err(JoinerFailure::Misplaced {
+            topic: self.topic.clone(),
+            partition: place.partition,
+            offset: place.offset,
+            key: String::from_utf8_lossy(key).into_owned(),
+            belongs,
+            partitions,
+        })
     }
 
     fn malformed(&self, place: Place, words: &str) {
@@ -364,7 +394,7 @@ impl Loader {
         let Some(keeper) = &mut self.keeper else {
             return Ok(());
         };
-        let kept = keeper.keep(&self.shared.state, &positions(catch_up), &age);
+        let kept = keeper.keep(&self.shared.state, &anchored(catch_up, &self.last), &age);
         kept.map_err(|error| self.store_failed(error))
     }
 
@@ -398,6 +428,7 @@ impl Loader {
         let state = self.shared.state.read();
         tracing::info!(
             topic = self.topic,
+            part = self.shared.part.map(|part| part.partition),
             events = state.store.len(),
             bytes = state.store.bytes(),
             ms = self.began.elapsed().as_millis(),
@@ -419,7 +450,7 @@ impl Loader {
         }
         while !self.shared.stop.is_cancelled() {
             match self.reposition(tail, catch_up)? {
-                Ok(()) => return Ok(tail.assign(&starts(catch_up))?),
+                Ok(()) => return Ok(tail.assign(&self.starts(catch_up))?),
                 Err(error) => {
                     self.tell("the primary topic cannot be read", &error);
                     self.pause(RETRY_EVERY);
@@ -436,7 +467,8 @@ impl Loader {
         tail: &Tail,
         catch_up: &mut CatchUp,
     ) -> Result<Result<(), KafkaError>, JoinerFailure> {
-        let positions: Vec<(PartitionId, Offset)> = catch_up.positions().collect();
+        let positions = catch_up.positions().filter(|(p, _)| self.shared.reads(*p));
+        let positions: Vec<(PartitionId, Offset)> = positions.collect();
         for (partition, next) in positions {
             let (first, end) = match tail.offsets(partition, OFFSETS_WITHIN) {
                 Ok(offsets) => offsets,
@@ -472,7 +504,16 @@ impl Loader {
         while catch_up.len() < partitions {
             catch_up.add();
         }
-        tail.assign(&starts(catch_up))
+        tail.assign(&self.starts(catch_up))
+    }
+
+    fn starts(&self, catch_up: &CatchUp) -> Vec<(PartitionId, Start)> {
+        let start = |next| match next {
+            0 => Start::Beginning,
+            next => Start::Offset(next),
+        };
+        let positions = catch_up.positions().filter(|(p, _)| self.shared.reads(*p));
+        positions.map(|(p, next)| (p, start(next))).collect()
     }
 
     fn tell(&mut self, what: &str, error: &KafkaError) {
@@ -492,16 +533,42 @@ impl Loader {
     }
 }
 
+/// The longest look into an empty topic.
+#[cfg(feature = "simulation")]
+const SIMULATED_POLL: Duration = Duration::from_millis(500);
+
+#[cfg(feature = "simulation")]
+impl Loader {
+    /// As [`run`](Self::run), as a task: time passes where the thread would wait.
+    pub async fn run_simulated(mut self) -> Result<(), JoinerFailure> {
+        let cluster = Cluster::connect(&self.settings)?;
+        while self.ask(&cluster).is_err() {
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+        let Some((_, mut reading)) = self.begin()? else {
+            return Ok(());
+        };
+        while !self.shared.stop.is_cancelled() {
+            let before = self.read;
+            self.turn(&mut reading)?;
+            if self.read == before {
+                rtf_kafka::simulated::rest(&self.topic, SIMULATED_POLL).await;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The next offset to read, per partition.
 fn positions(catch_up: &CatchUp) -> Vec<Offset> {
     catch_up.positions().map(|(_, next)| next).collect()
 }
 
-fn starts(catch_up: &CatchUp) -> Vec<(PartitionId, Start)> {
-    let start = |next| match next {
-        0 => Start::Beginning,
-        next => Start::Offset(next),
-    };
-    let positions = catch_up.positions();
-    positions.map(|(p, next)| (p, start(next))).collect()
+/// The same, with what was read there last.
+fn anchored(catch_up: &CatchUp, last: &[Option<Anchor>]) -> Vec<Position> {
+    let last = last.iter().copied().chain(std::iter::repeat(None));
+    let positions = catch_up.positions().zip(last);
+    positions
+        .map(|((_, next), last)| Position { next, last })
+        .collect()
 }

@@ -12,6 +12,8 @@ use rtf_proto::{
     Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, Token,
     TopicId, Verdict,
 };
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -201,7 +203,6 @@ async fn a_full_store_ends_the_role_with_instructions() {
     }
     sender.flush(SOON).unwrap();
     let small = Options {
-        data: None,
         memory_bytes: 1 << 20,
         ..options()
     };
@@ -216,6 +217,96 @@ async fn a_full_store_ends_the_role_with_instructions() {
     let told = Some(Readiness::NotReady(words));
     assert_eq!(*running.readiness.borrow(), told);
     assert!(!running.joiner.status().await.unwrap().ready);
+}
+
+fn segments(data: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(data.join("events")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|is| is == "segment"))
+        .collect()
+}
+
+/// RULE 9. All topics of embedded brokers have one id.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_topic_said_is_forgotten() {
+    let topic = |keys: &[&str]| {
+        let (broker, sender) = broker();
+        for (id, key) in keys.iter().enumerate() {
+            let json = format!(r#"{{"id":{id},"from":"{key}"}}"#);
+            send(&sender, 0, &id.to_string(), Some(&json));
+        }
+        sender.flush(SOON).unwrap();
+        broker
+    };
+    let data = tempfile::tempdir().unwrap();
+    let kept = Options {
+        data: Some(data.path().into()),
+        ..options()
+    };
+    let run = async |broker: &Embedded| {
+        let mut running = start(kept.clone(), &broker.settings());
+        running.until(|now| *now == Readiness::Ready).await;
+        let asked = ["a", "b", "x", "y"].map(|key| foreign("e", key)).into();
+        let verdicts = running.joiner.join(asked).await.unwrap();
+        running.stop().await.unwrap();
+        let found = verdicts.iter().map(|one| *one != JoinVerdict::NotFound);
+        (found.collect::<Vec<_>>(), segments(data.path()))
+    };
+    let (one, other, shorter) = (topic(&["a", "b"]), topic(&["x", "y"]), topic(&["a"]));
+    let (found, made) = run(&one).await;
+    assert_eq!(found, [true, true, false, false]);
+    assert!(!made.is_empty());
+    assert_eq!(
+        run(&one).await,
+        (found, made.clone()),
+        "nothing was forgotten"
+    );
+    let (found, remade) = run(&other).await;
+    assert_eq!(found, [false, false, true, true]);
+    assert!(made.is_disjoint(&remade), "{made:?} {remade:?}");
+    let (found, made) = run(&shorter).await;
+    assert_eq!(found, [true, false, false, false]);
+    assert!(made.is_disjoint(&remade), "{made:?} {remade:?}");
+}
+
+/// What was read and not yet applied when it was told to stop must not count as read: the next start would never see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whenever_it_is_stopped_the_next_start_misses_nothing() {
+    const STOPS: u32 = 10;
+    let (broker, sender) = broker();
+    let data = tempfile::tempdir().unwrap();
+    let kept = Options {
+        data: Some(data.path().into()),
+        ..options()
+    };
+    let is_over = CancellationToken::new();
+    let over = is_over.clone();
+    let flood = std::thread::spawn(move || {
+        let mut sent = 0;
+        while !over.is_cancelled() {
+            for _ in 0..20 {
+                let json = format!(r#"{{"id":{sent},"from":"{sent}"}}"#);
+                send(&sender, 0, &sent.to_string(), Some(&json));
+                sent += 1;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sender.flush(SOON).unwrap();
+        sent
+    });
+    for _ in 0..STOPS {
+        let mut running = start(kept.clone(), &broker.settings());
+        running.until(|now| *now == Readiness::Ready).await;
+        running.stop().await.unwrap();
+    }
+    is_over.cancel();
+    let sent = flood.join().unwrap();
+    let mut running = start(kept, &broker.settings());
+    running.until(|now| *now == Readiness::Ready).await;
+    let held = running.joiner.status().await.unwrap().events;
+    running.stop().await.unwrap();
+    assert_eq!(held, sent, "events held, and sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,8 +39,8 @@ pub(crate) struct Opened {
     pub segments: Vec<Arc<Segment>>,
 }
 
-/// What stands on disk.
-type Found = (Manifest, Vec<Arc<Segment>>);
+/// What counts: the manifest, and the segments as it lists them.
+type Counted = (Manifest, Vec<Arc<Segment>>);
 
 impl Directory {
     /// Takes the directory and opens what counts. What cannot be used is set aside, what is of another topic or of other settings is
@@ -52,10 +52,10 @@ impl Directory {
         };
         let (manifest, segments) = match directory.read(identity) {
             Ok(Some(found)) => found,
-            Ok(None) => directory.empty(identity)?,
+            Ok(None) => (directory.empty(identity)?, Vec::new()),
             Err(error) if error.is_damage() => {
                 directory.set_aside(&error.to_string())?;
-                directory.empty(identity)?
+                (directory.empty(identity)?, Vec::new())
             }
             Err(error) => return Err(error),
         };
@@ -67,7 +67,7 @@ impl Directory {
         })
     }
 
-    fn read(&self, identity: &Identity) -> Result<Option<Found>, DiskError> {
+    fn read(&self, identity: &Identity) -> Result<Option<Counted>, DiskError> {
         let path = self.view().join(MANIFEST);
         if let Ok(words) = fs::read_to_string(self.view().join(CONDEMNED)) {
             tracing::warn!(
@@ -99,20 +99,19 @@ impl Directory {
     }
 
     /// Begins anew; what lies there is removed.
-    pub fn empty(&self, identity: &Identity) -> Result<(Manifest, Vec<Arc<Segment>>), DiskError> {
+    pub fn empty(&self, identity: &Identity) -> Result<Manifest, DiskError> {
         let view = self.view();
         match fs::remove_dir_all(&view) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(&view),
             _ => {}
         }
         fs::create_dir_all(&view).at(&view)?;
-        let manifest = Manifest {
+        Ok(Manifest {
             identity: identity.clone(),
             seed: Seed::random(),
             positions: Vec::new(),
             segments: Vec::new(),
-        };
-        Ok((manifest, Vec::new()))
+        })
     }
 
     /// Where a segment lies.

@@ -11,6 +11,7 @@ use roaring::RoaringBitmap;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// An event that did not come along.
@@ -149,16 +150,13 @@ impl Context {
         }
         let mut events = 0;
         loop {
-            let next = (0..heads.len())
-                .filter(|at| heads[*at].is_some())
-                .min_by(|a, b| {
-                    let (a, b) = (&heads[*a], &heads[*b]);
-                    let (Some(a), Some(b)) = (a, b) else {
-                        return a.is_none().cmp(&b.is_none());
-                    };
-                    (a.key_hash.cmp(&b.key_hash)).then_with(|| self.order(&a.event, &b.event))
-                });
-            let Some(at) = next else { break };
+            let open = (0..)
+                .zip(&heads)
+                .filter_map(|(at, head)| Some((at, head.as_ref()?)));
+            let next = open.min_by(|(_, a), (_, b)| {
+                (a.key_hash.cmp(&b.key_hash)).then_with(|| self.order(&a.event, &b.event))
+            });
+            let Some((at, _)) = next else { break };
             let following = sources[at].next().transpose()?;
             let Some(found) = std::mem::replace(&mut heads[at], following) else {
                 continue;
@@ -236,11 +234,14 @@ pub(crate) fn is_past(event: &Event, now_ms: i64) -> bool {
         .is_some_and(|at| minute(at) < minute(now_ms))
 }
 
-/// The thread that does the jobs. Dropped, it ends after the one it is at.
+/// The thread that does the jobs. Dropped, it ends after the one it is at, and is waited for: until then the directory is not to be opened again.
 pub(crate) struct Worker {
-    jobs: SyncSender<Job>,
+    /// `None` when it is to end.
+    jobs: Option<SyncSender<Job>>,
     done: Receiver<Result<Done, DiskError>>,
     is_busy: bool,
+    /// `None` when it was waited for.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -248,7 +249,7 @@ impl Worker {
         let (jobs, orders) = sync_channel::<Job>(1);
         let (answers, done) = sync_channel(1);
         let context = Context { directory, policy };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("event store writer".into())
             .spawn(move || {
                 for job in orders {
@@ -258,9 +259,10 @@ impl Worker {
                 }
             })?;
         Ok(Self {
-            jobs,
+            jobs: Some(jobs),
             done,
             is_busy: false,
+            thread: Some(thread),
         })
     }
 
@@ -272,8 +274,10 @@ impl Worker {
     pub fn begin(&mut self, job: Job) {
         assert!(!self.is_busy, "one job at a time");
         self.is_busy = true;
-        // A worker that is gone is told of by `wait`.
-        self.jobs.send(job).ok();
+        if let Some(jobs) = &self.jobs {
+            // A worker that is gone is told of by `wait`.
+            jobs.send(job).ok();
+        }
     }
 
     /// What came of the job, if it ends within this time. `None` too when there is none under way.
@@ -291,6 +295,16 @@ impl Worker {
             }
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(None),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // Whether it panicked is of no interest any more.
+            let _ = thread.join();
         }
     }
 }

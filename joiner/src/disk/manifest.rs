@@ -2,9 +2,10 @@
 
 use super::hash::Seed;
 use super::segment::take_list;
+use crate::position::{Anchor, Position};
 use bytes::{Buf, BufMut};
 use roaring::RoaringBitmap;
-use rtf_proto::{Offset, TopicId};
+use rtf_proto::TopicId;
 
 const MAGIC: &[u8; 8] = b"RTFPRIM1";
 const CRC_BYTES: usize = 4;
@@ -30,8 +31,8 @@ pub(crate) struct Listed {
 pub(crate) struct Manifest {
     pub identity: Identity,
     pub seed: Seed,
-    /// The next offset to read, per partition.
-    pub positions: Vec<Offset>,
+    /// How far each partition was read.
+    pub positions: Vec<Position>,
     pub segments: Vec<Listed>,
 }
 
@@ -43,7 +44,12 @@ impl Manifest {
         out.put_slice(self.identity.settings.as_bytes());
         out.put_slice(&self.seed.0);
         out.put_u32_le(self.positions.len() as u32);
-        self.positions.iter().for_each(|next| out.put_u64_le(*next));
+        for Position { next, last } in &self.positions {
+            out.put_u64_le(*next);
+            out.put_u8(last.is_some().into());
+            out.put_u64_le(last.map_or(0, |last| last.offset));
+            out.put_u32_le(last.map_or(0, |last| last.crc));
+        }
         out.put_u32_le(self.segments.len() as u32);
         for segment in &self.segments {
             out.put_u64_le(segment.number);
@@ -69,7 +75,7 @@ impl Manifest {
         let length = bytes.try_get_u32_le().ok()? as usize;
         let settings = String::from_utf8(take(bytes, length)?.to_vec()).ok()?;
         let seed = Seed(take_array(bytes)?);
-        let positions = take_list(bytes, |bytes| bytes.try_get_u64_le().ok())?;
+        let positions = take_list(bytes, take_position)?;
         let segments = take_list(bytes, |bytes| {
             let number = bytes.try_get_u64_le().ok()?;
             let length = bytes.try_get_u32_le().ok()? as usize;
@@ -83,6 +89,19 @@ impl Manifest {
             segments,
         })
     }
+}
+
+fn take_position(bytes: &mut &[u8]) -> Option<Position> {
+    let next = bytes.try_get_u64_le().ok()?;
+    let has_last = bytes.try_get_u8().ok()? != 0;
+    let last = Anchor {
+        offset: bytes.try_get_u64_le().ok()?,
+        crc: bytes.try_get_u32_le().ok()?,
+    };
+    Some(Position {
+        next,
+        last: has_last.then_some(last),
+    })
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -107,7 +126,13 @@ mod tests {
                 settings: "id /id".into(),
             },
             seed: Seed([9; 16]),
-            positions: vec![3, 0, 1 << 40],
+            positions: vec![
+                Position::default(),
+                Position {
+                    next: 1 << 40,
+                    last: Some(Anchor { offset: 7, crc: 8 }),
+                },
+            ],
             segments: vec![Listed {
                 number: 5,
                 gone: (0..1000).step_by(3).collect(),

@@ -4,7 +4,7 @@
 //! events in memory ──flush──▶ segment ┐
 //!                             segment ├──merge──▶ segment      never changed, in the keys' hash order
 //!                             segment ┘
-//! manifest   which segments count · which of their events are gone · the next offset to read of each partition
+//! manifest   which segments count · which of their events are gone · how far each partition was read
 //! ```
 //!
 //! A segment holds whole events: a look-up of a key asks each segment's filter in memory and reads, where one says

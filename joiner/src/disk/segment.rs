@@ -133,9 +133,9 @@ impl Segment {
     pub fn gone(&self) -> RoaringBitmap {
         self.gone.read().clone()
     }
-    /// Marks an event as gone; whether it was not yet.
-    pub fn remove(&self, number: u32) -> bool {
-        self.gone.write().insert(number)
+    /// Marks an event as gone.
+    pub fn remove(&self, number: u32) {
+        self.gone.write().insert(number);
     }
     pub fn is_gone(&self, number: u32) -> bool {
         self.gone.read().contains(number)
