@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use rtf_proto::control::{Checkpoint, Control};
 use rtf_proto::record::{Content, DecodeError, Event, Record as Decoded, Stamp, decode};
 use rtf_proto::{Accepted, Offset, PartitionId, Verdict, partitioner};
-use rtf_service::crash;
+use rtf_service::{crash, mutant};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -181,7 +181,7 @@ impl Applier {
             });
             partition.lane.recent.push(records, partition.next);
         }
-        if self.barriers.is_empty() {
+        if self.barriers.is_empty() || mutant::is("barrier-skipped") {
             self.shared.barriers_are_back();
         }
     }
@@ -335,7 +335,8 @@ impl Partition {
 }
 
 fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> PartitionCommit<'a> {
-    let mut commit = remembered.uncommitted(partition.next, partition.last);
+    let ahead = u64::from(mutant::is("position-ahead-of-blocks"));
+    let mut commit = remembered.uncommitted(partition.next + ahead, partition.last);
     commit.state.uninformed = partition.uninformed;
     commit.state.begins_ms = partition.begins_ms;
     commit.state.rebasing = partition.rebasing && !partition.ready;
@@ -350,6 +351,12 @@ fn reach(
     offset: Offset,
     append_ms: i64,
 ) -> Result<(), RegistryFailure> {
+    let append_ms = match mutant::is("clock-in-apply") {
+        true => std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |time| time.as_millis() as i64),
+        false => append_ms,
+    };
     if remembered.reach(offset, append_ms) {
         let blocks = store.bucket(remembered.age.current());
         remembered.begin(blocks.map_err(|e| shared.data_failed(&e))?);
@@ -487,6 +494,7 @@ impl Applying<'_> {
                 metrics::counter!("rtf_registry_foreign_records_total").increment(1);
                 Ok(None)
             }
+            Err(_) if mutant::is("poison-passed-over") => Ok(None),
             Err(source) if self.shared.skips(self.id(), record.offset) => {
                 self.skip(record.offset, &source);
                 Ok(None)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The disk is made to keep what was committed, and the log's end is asked for, this often.
-const EVERY: Duration = Duration::from_secs(2);
+pub const EVERY: Duration = Duration::from_secs(2);
 /// A sleeping thread looks this often whether it should stop.
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// An idle partition gets a heartbeat after this, or after a quarter of a bucket.
@@ -89,12 +89,7 @@ impl Keeper {
     /// A log that was cut, stands still, or is not set up as it must be.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         while !stop.is_cancelled() {
-            self.sync();
-            self.look_at_all(stop)?;
-            self.verify()?;
-            self.seal(stop)?;
-            self.measure();
-            split::advance(&self.shared, &self.cluster);
+            self.round(stop)?;
             let next = Instant::now() + EVERY;
             while !stop.is_cancelled() && Instant::now() < next {
                 if self.shared.hurry.swap(false, Ordering::Relaxed) {
@@ -103,6 +98,20 @@ impl Keeper {
                 std::thread::sleep(STOP_POLL);
             }
         }
+        Ok(())
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn round(&mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
+        self.sync();
+        self.look_at_all(stop)?;
+        self.verify()?;
+        self.seal(stop)?;
+        self.measure();
+        split::advance(&self.shared, &self.cluster);
         Ok(())
     }
 

@@ -44,6 +44,8 @@ mod replica;
 mod roots;
 mod sealed;
 mod service;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod split;
 mod store;
 mod tailer;
@@ -63,10 +65,11 @@ pub use rebuild::{Extent, Rebuild, accept_loss};
 pub use replica::{Options, Replica};
 pub use service::service;
 
-/// What a replica is made of, for those who measure it.
+/// What a replica is made of, for those who measure it and for those who explore it.
 #[doc(hidden)]
 pub mod parts {
-    pub use crate::apply::{Decision, Place, apply};
+    pub use crate::apply::{Decision, Ids, Place, Winner, apply};
+    pub use crate::lineage::{Birth, Lineage};
     pub use crate::remembered::Remembered;
     pub use crate::sealed::{Sealed, SealedEntry, Sealer, hash_of};
     pub use crate::store::{State, Store, StoreError};

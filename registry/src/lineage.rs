@@ -15,7 +15,7 @@ use rtf_proto::control::{put_counts, take_counts};
 use rtf_proto::{Offset, PartitionId};
 
 /// What a child's `Born` must say.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Birth {
     /// Partition it took over ids from.
     pub parent: PartitionId,
@@ -24,7 +24,7 @@ pub struct Birth {
 }
 
 /// A partition's place among the others. Equal in every replica that applied as much of the log.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Lineage {
     /// Partition counts that held here, oldest first; the last one holds. Empty: nothing is known.
     counts: Vec<u32>,

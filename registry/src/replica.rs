@@ -60,10 +60,10 @@ pub struct Options {
 
 /// A replica that is opened but not yet running.
 pub struct Replica {
-    shared: Arc<Shared>,
-    tailer: Tailer,
-    keeper: Keeper,
-    again: mpsc::UnboundedReceiver<Again>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tailer: Tailer,
+    pub(crate) keeper: Keeper,
+    pub(crate) again: mpsc::UnboundedReceiver<Again>,
 }
 
 impl Replica {
@@ -207,7 +207,7 @@ fn writer(
 }
 
 /// Appends a barrier to every partition until each has come back (RULE 3).
-async fn barriers(shared: &Shared) {
+pub(crate) async fn barriers(shared: &Shared) {
     let mut ready = shared.watch_ready();
     while !*ready.borrow() {
         for lane in shared.lanes.all() {
@@ -227,7 +227,7 @@ async fn barriers(shared: &Shared) {
 }
 
 /// Appends again what must be, and looks after what waits for a partition that is not there yet.
-async fn append_again(shared: Arc<Shared>, mut again: mpsc::UnboundedReceiver<Again>) {
+pub(crate) async fn append_again(shared: Arc<Shared>, mut again: mpsc::UnboundedReceiver<Again>) {
     let mut waiting: Vec<Slot> = Vec::new();
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -14,7 +14,7 @@
 
 use crate::age::{Age, BucketId};
 use crate::block::{DamagedBlock, Entry};
-use crate::database;
+use crate::database::{Batch, Database};
 use crate::error::RegistryFailure;
 use crate::lineage::Lineage;
 use crate::rejected;
@@ -195,13 +195,13 @@ pub struct Loaded {
 
 /// Reading blocks; cheap to clone.
 #[derive(Clone)]
-pub struct Blocks(sled::Db);
+pub struct Blocks(Database);
 
 impl Blocks {
     /// One block's bytes.
     pub fn read(&self, partition: PartitionId, block: u32) -> Result<IVec, StoreError> {
         self.0
-            .get(block_key(partition, block))?
+            .get(&block_key(partition, block))?
             .ok_or(StoreError::Missing { partition, block })
     }
 
@@ -212,7 +212,7 @@ impl Blocks {
     ) -> impl Iterator<Item = Result<(u32, IVec), StoreError>> {
         let mut prefix = vec![BLOCK];
         prefix.put_u32(partition);
-        self.0.scan_prefix(prefix).map(|item| {
+        self.0.scan(&prefix).map(|item| {
             let (key, bytes) = item?;
             let number = key
                 .get(5..9)
@@ -253,7 +253,7 @@ pub struct PartitionCommit<'a> {
 /// The buckets of a replica.
 pub struct Store {
     data: PathBuf,
-    buckets: Mutex<BTreeMap<BucketId, sled::Db>>,
+    buckets: Mutex<BTreeMap<BucketId, Database>>,
     sealed: Mutex<BTreeMap<BucketId, Sealed>>,
     /// Held for as long as the directory is ours.
     _lock: File,
@@ -447,8 +447,7 @@ impl Store {
         if let Some(db) = buckets.get(&id) {
             return Ok(Blocks(db.clone()));
         }
-        let config = sled::Config::new().cache_capacity(CACHE_BYTES);
-        let db = database::open(&self.path_of(id), config)?;
+        let db = Database::open(&self.path_of(id), CACHE_BYTES)?;
         buckets.insert(id, db.clone());
         Ok(Blocks(db))
     }
@@ -476,7 +475,7 @@ impl Store {
     pub fn state(&self, partition: PartitionId) -> Result<State, StoreError> {
         let mut newest = State::default();
         for db in self.buckets.lock().values() {
-            if let Some(bytes) = db.get(state_key(partition))? {
+            if let Some(bytes) = db.get(&state_key(partition))? {
                 let state = State::decode(&bytes).ok_or(DamagedBlock)?;
                 if state.next >= newest.next {
                     newest = state;
@@ -493,8 +492,9 @@ impl Store {
     pub fn partitions(&self) -> Result<BTreeSet<PartitionId>, StoreError> {
         let mut found = BTreeSet::new();
         for db in self.buckets.lock().values() {
-            for key in db.scan_prefix([STATE]).keys() {
-                let number = key?.get(1..).and_then(|number| number.try_into().ok());
+            for pair in db.scan(&[STATE]) {
+                let (key, _) = pair?;
+                let number = key.get(1..).and_then(|number| number.try_into().ok());
                 found.insert(u32::from_be_bytes(number.ok_or(DamagedBlock)?));
             }
         }
@@ -525,22 +525,20 @@ impl Store {
                 } else {
                     &mut older
                 };
-                let batch: &mut sled::Batch = batches.entry(*bucket).or_default();
-                batch.insert(
-                    &block_key(partition, *number),
-                    crate::block::encode(entries),
-                );
+                let batch: &mut Batch = batches.entry(*bucket).or_default();
+                let key = block_key(partition, *number).to_vec();
+                batch.push((key, crate::block::encode(entries)));
             }
             let batch = current.entry(now).or_default();
-            batch.insert(&state_key(partition), commit.state.encode());
+            batch.push((state_key(partition).to_vec(), commit.state.encode()));
         }
         for (bucket, batch) in older {
-            self.bucket(bucket)?.0.apply_batch(batch)?;
+            self.bucket(bucket)?.0.apply(batch)?;
             self.sync_bucket(bucket)?;
         }
         crash::point("registry-between-buckets");
         for (bucket, batch) in current {
-            self.bucket(bucket)?.0.apply_batch(batch)?;
+            self.bucket(bucket)?.0.apply(batch)?;
         }
         Ok(())
     }
@@ -562,7 +560,7 @@ impl Store {
         let Some(db) = self.buckets.lock().get(&id).cloned() else {
             return Ok(());
         };
-        Ok(database::sync(&self.path_of(id), &db)?)
+        db.sync(&self.path_of(id))
     }
 
     /// Removes the buckets before this one; nobody reads them any more.
@@ -584,8 +582,7 @@ impl Store {
 
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
-        let open = |db: &sled::Db| db.size_on_disk().unwrap_or(0);
-        let open: u64 = self.buckets.lock().values().map(open).sum();
+        let open: u64 = self.buckets.lock().values().map(Database::bytes).sum();
         let sealed = self.sealed.lock();
         open + sealed.values().map(Sealed::disk_bytes).sum::<u64>()
     }

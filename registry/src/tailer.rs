@@ -8,6 +8,7 @@ use crate::leadership;
 use crate::store::{State, Store};
 use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Start, Tail};
 use rtf_proto::{Offset, PartitionId};
+use rtf_service::mutant;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,11 +85,28 @@ impl Tailer {
     /// A log or a database that cannot be gone on with.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), RegistryFailure> {
         while !stop.is_cancelled() {
-            self.cycle()?;
-            self.applier.hand_on();
-            self.applier.commit_in_time()?;
-            self.read_new();
+            self.turn()?;
         }
+        self.end()
+    }
+
+    /// Applies what there is, and hands it on.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn turn(&mut self) -> Result<(), RegistryFailure> {
+        self.cycle()?;
+        self.applier.hand_on();
+        self.applier.commit_in_time()?;
+        self.read_new();
+        Ok(())
+    }
+
+    /// Gets what was applied to the disk.
+    ///
+    /// # Errors
+    /// The disk could not.
+    pub fn end(&mut self) -> Result<(), RegistryFailure> {
         self.applier.commit()?;
         self.store.sync().map_err(|e| self.shared.data_failed(&e))
     }
@@ -198,6 +216,9 @@ fn entry_point(
 ) -> Result<(Start, Option<(Offset, u32)>), RegistryFailure> {
     let truncated = |words: String| shared.truncated(partition, state.next, words);
     if state.next == 0 {
+        if mutant::is("reset-to-latest") {
+            return Ok((Start::End, None));
+        }
         return Ok((Start::Beginning, None));
     }
     if state.next > end {

@@ -34,8 +34,8 @@ pub fn appends() -> AppenderOptions {
 pub fn shared(data: &Path, lanes: &Arc<Lanes>) -> Shared {
     let settings = Settings {
         bootstrap: "127.0.0.1:1".into(),
-        properties: Default::default(),
         embedded: true,
+        ..Settings::default()
     };
     let (writer, _) = Writer::open(settings.clone(), appends(), LOG, lanes.clone()).unwrap();
     Shared::new(

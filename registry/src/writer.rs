@@ -8,8 +8,10 @@ use crate::pending::{Batch, Pending, Slot};
 use parking_lot::{Mutex, RwLock};
 use rtf_kafka::{AppendError, Appender, AppenderOptions, Deliveries, KafkaError, Settings};
 use rtf_proto::control::Control;
+use rtf_proto::partitioner::partition_of;
 use rtf_proto::record::{HEADER_BYTES, Stamp, encode_barrier, encode_control, encode_event};
 use rtf_proto::{Incarnation, LogId, PartitionId, Registration, RegistryError, Verdict};
+use rtf_service::mutant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -37,7 +39,11 @@ struct Reports {
 
 impl Deliveries for Reports {
     /// Not believed: only the tail decides (RULE 1).
-    fn delivered(&self, _sequence: u64) {}
+    fn delivered(&self, sequence: u64) {
+        if mutant::is("ack-on-delivery-report") {
+            let _ = self.again.send(Again::Unknown(self.incarnation, sequence));
+        }
+    }
 
     fn unknown(&self, sequence: u64, words: &str) {
         tracing::debug!(
@@ -182,6 +188,15 @@ impl Writer {
             Again::Slot(slot) => slot,
             Again::Unknown(incarnation, sequence) => self.came_back(incarnation, sequence)?,
         };
+        if (mutant::is("ack-on-delivery-report") || mutant::is("ack-on-time-out"))
+            && let Slot::Event { batch, index, item } = &slot
+        {
+            let count = self.lanes.partitions();
+            let partition = partition_of(item.id.as_bytes(), count);
+            let end = self.lanes.get(partition).map_or(0, |lane| lane.applied());
+            batch.give(*index, Verdict::Registered(end));
+            return None;
+        }
         let waits = self.append_slot(slot).await;
         let life = self.life.read().clone();
         if let Some(words) = life.appender.fatal() {
