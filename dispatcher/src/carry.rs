@@ -12,14 +12,21 @@ use rtf_proto::{
     ForeignEvent, JoinVerdict, Joiner, JoinerError, Known, LookupItem, Registration, Registry,
     RegistryError, Verdict,
 };
+use rtf_service::mutant;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two rounds of a batch that got no answers.
-const BACKOFF: Backoff = Backoff {
+/// Between two rounds of a batch of which too much was asked.
+const BUSY: Backoff = Backoff {
     first: Duration::from_millis(50),
     max: Duration::from_secs(2),
+};
+/// Between two rounds of a batch that found somebody not ready, or not there: asking again costs little, and everything stands still until
+/// the answer comes.
+const NOT_YET: Backoff = Backoff {
+    first: Duration::from_millis(20),
+    max: Duration::from_millis(250),
 };
 /// A call without an answer for so long counts as lost.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
@@ -43,7 +50,8 @@ struct Item {
 #[derive(Default)]
 struct Round {
     answers: Answers,
-    again: bool,
+    /// How long to wait before what is left goes again; the longest that anybody asked for.
+    again: Option<Backoff>,
 }
 
 /// Why a call gave no answers.
@@ -65,13 +73,20 @@ impl Carrier {
             items = self.look_up(items, &mut round).await;
             items = self.join(items, &mut round).await;
             items = self.register(items, &mut round).await;
+            if round.again.is_some() && mutant::is("silence-is-success") {
+                let done = items.drain(..).map(|item| item.flight.landed(Done::Joined));
+                round.answers.done.extend(done);
+            }
             report(round.answers);
             if items.is_empty() {
                 return;
             }
-            in_vain = if round.again { in_vain + 1 } else { 0 };
-            if round.again {
-                tokio::time::sleep(BACKOFF.delay(in_vain, seed)).await;
+            match round.again {
+                Some(backoff) => {
+                    in_vain += 1;
+                    tokio::time::sleep(backoff.delay(in_vain, seed)).await;
+                }
+                None => in_vain = 0,
             }
         }
     }
@@ -88,6 +103,7 @@ impl Carrier {
             let parking = flights.iter().map(|flight| parker.park(flight, now_ms));
             let results = futures::future::join_all(parking).await;
             let (mut answers, mut rest) = (Answers::default(), Vec::new());
+            let mut is_well = true;
             for (mut flight, result) in flights.into_iter().zip(results) {
                 match result {
                     Ok(()) => answers.done.push(flight.landed(Done::Parked)),
@@ -95,20 +111,25 @@ impl Carrier {
                         flight.can_park = false;
                         answers.not_found.push(flight);
                     }
+                    Err(NotParked::Full) => rest.push(flight),
                     Err(NotParked::Unknown(words)) => {
                         self.health.trouble(Part::Retry, words);
+                        is_well = false;
                         rest.push(flight);
                     }
                 }
             }
+            let some = !answers.done.is_empty();
             report(answers);
-            if rest.is_empty() {
+            if is_well && some {
                 self.health.well(Part::Retry);
+            }
+            if rest.is_empty() {
                 return;
             }
             flights = rest;
-            in_vain += 1;
-            tokio::time::sleep(BACKOFF.delay(in_vain, 0)).await;
+            in_vain = if is_well { 0 } else { in_vain + 1 };
+            tokio::time::sleep(BUSY.delay(in_vain, 0)).await;
         }
     }
 
@@ -139,7 +160,7 @@ impl Carrier {
         };
         if answers.contains(&JoinVerdict::NotReady) {
             self.health
-                .trouble(Part::Joiner, "the joiner has not caught up");
+                .trouble(Part::Joiner, "no joiner has caught up with some keys");
         } else {
             self.health.well(Part::Joiner);
         }
@@ -181,10 +202,13 @@ impl Carrier {
             }
             Err(silence) => silence,
         };
-        if let Silence::Trouble(words) = silence {
-            self.health.trouble(part, words);
+        match silence {
+            Silence::Busy => round.again = Some(BUSY),
+            Silence::Trouble(words) => {
+                self.health.trouble(part, words);
+                round.not_yet();
+            }
         }
-        round.again = true;
         None
     }
 }
@@ -201,6 +225,10 @@ async fn within<A, E: Into<Silence>>(
 }
 
 impl Round {
+    fn not_yet(&mut self) {
+        self.again.get_or_insert(NOT_YET);
+    }
+
     /// Gives each item that was `asked` its answer, in order; returns those that go on.
     fn settle<A>(
         &mut self,
@@ -226,7 +254,7 @@ impl Round {
                     rest.push(item);
                 }
                 Next::Again => {
-                    self.again = true;
+                    self.not_yet();
                     rest.push(item);
                 }
             }

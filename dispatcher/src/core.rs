@@ -13,7 +13,8 @@ use crate::inflight::{Inflight, WindowStatus};
 use crate::retry::{Retry, Terms};
 use crate::sites::Sites;
 use crate::{Backoff, Done, Epoch, Flight, Landed, Millis, Site, Subject};
-use rtf_proto::{EventId, JoinKey, Offset, PartitionId};
+use rtf_proto::{EventId, JoinKey, Offset, PartitionId, Reason};
+use rtf_service::mutant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,8 @@ pub struct Tally {
     pub joined: u64,
     /// Given up.
     pub unjoinable: u64,
+    /// Those of them whose row did not fit into the log; the others' time was up.
+    pub row_too_large: u64,
     /// Could not be read, or did not fit into the log.
     pub malformed: u64,
     /// Found resolved.
@@ -150,6 +153,7 @@ impl std::ops::Add for Tally {
         Self {
             joined: self.joined + other.joined,
             unjoinable: self.unjoinable + other.unjoinable,
+            row_too_large: self.row_too_large + other.row_too_large,
             malformed: self.malformed + other.malformed,
             already_resolved: self.already_resolved + other.already_resolved,
             too_old: self.too_old + other.too_old,
@@ -246,6 +250,11 @@ impl Core {
             Which::Key(wanted) => key == wanted,
             Which::Id(id) => flight.subject.id() == id,
         })
+    }
+
+    /// The event if it waits here, and when it is tried again. Looks at each that waits.
+    pub fn find(&self, id: &EventId) -> Option<(&Flight, Millis)> {
+        self.retry.find(|flight| flight.subject.id() == id)
     }
 
     /// Whether a fresh batch may be handed in.
@@ -464,7 +473,8 @@ impl Core {
         for flight in &mut flights {
             let resumed = self.inflight.resume(flight.place);
             assert!(resumed, "what waits belongs to a living epoch");
-            flight.last_try |= self.retry.gives_up(flight.first_seen, now);
+            flight.last_try |= self.retry.gives_up(flight.first_seen, now)
+                || (mutant::is("given-up-after-attempts") && flight.attempts >= 3);
             flight.collected |= flight.last_try;
             flight.asked = asked;
         }
@@ -517,7 +527,10 @@ impl Tally {
     pub(crate) fn count(&mut self, done: Done) {
         let counter = match done {
             Done::Joined => &mut self.joined,
-            Done::Unjoinable => &mut self.unjoinable,
+            Done::Unjoinable(reason) => {
+                self.row_too_large += u64::from(reason == Reason::RowTooLarge);
+                &mut self.unjoinable
+            }
             Done::Malformed => &mut self.malformed,
             Done::AlreadyResolved => &mut self.already_resolved,
             Done::TooOld => &mut self.too_old,

@@ -94,6 +94,10 @@ impl World {
 
     fn on(&mut self, event: Event) {
         let batches = self.core.on(event, self.now);
+        // What was parked was parked before those that are due were taken from what waits.
+        let taken = batches.iter().filter(|batch| batch.kind == Kind::Retried);
+        let taken: usize = taken.map(|batch| batch.flights.len()).sum();
+        let waited_then = self.core.waiting().0 + taken;
         for batch in batches {
             assert!(!batch.flights.is_empty() && batch.flights.len() <= LIMITS.batch_events);
             for flight in &batch.flights {
@@ -108,7 +112,7 @@ impl World {
                 let old = self.now >= flight.first_seen + WAIT_MAX_MS;
                 let waited = self.now - flight.first_seen >= PARK.after.as_millis() as u64;
                 if batch.kind == Kind::Parking {
-                    assert!(waited || self.core.waiting().0 >= PARK.events, "{flight:?}");
+                    assert!(waited || waited_then >= PARK.events, "{flight:?}");
                     continue;
                 }
                 assert_eq!(flight.last_try, old && batch.kind == Kind::Retried);
@@ -316,7 +320,7 @@ impl World {
         let done = match (has_partner, flight.collected) {
             (true, false) => return Said::Collecting,
             (true, true) => Done::Joined,
-            (false, _) if flight.last_try => Done::Unjoinable,
+            (false, _) if flight.last_try => Done::Unjoinable(Reason::TimedOut),
             (false, _) => return Said::NotFound,
         };
         self.log.insert((partition, offset), done);
@@ -432,7 +436,7 @@ proptest! {
         prop_assert!(parks || world.parked.is_empty());
         for ((partition, offset), done) in &world.log {
             let hopeless = key_of(*partition, *offset) >= 4;
-            prop_assert!(!hopeless || *done == Done::Unjoinable);
+            prop_assert!(!hopeless || *done == Done::Unjoinable(Reason::TimedOut));
         }
         prop_assert_eq!(world.core.waiting(), (0, 0, None));
         prop_assert_eq!(world.core.held_bytes(), 0);
@@ -489,6 +493,19 @@ fn what_waits_is_woken_by_its_key_only() {
     ));
     assert_eq!(world.flying.len(), 1);
     assert_eq!(world.core.tally().wakeups, 1);
+}
+
+#[test]
+fn who_waits_is_found_with_when_it_is_tried_again() {
+    let mut world = World::new(0, None);
+    let flight = read_one(&mut world);
+    let id = flight.subject.id().clone();
+    assert_eq!(world.core.find(&id), None, "in flight is not waiting");
+    world.answer(0, 1, true);
+    let (found, due) = world.core.find(&id).expect("it waits");
+    assert_eq!((found.subject.id(), found.attempts), (&id, 1));
+    assert!(due > world.now);
+    assert_eq!(world.core.find(&EventId::from("nobody")), None);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use rtf_json::Extractor;
-use rtf_kafka::Settings;
+use rtf_kafka::{Prefetch, Settings};
 use rtf_proto::{Joiner, Registry};
 use rtf_service::Component;
 use std::convert::Infallible;
@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(5);
+#[cfg(feature = "simulation")]
+const SIMULATED_TICK: Duration = Duration::from_millis(60);
 
 /// A dispatcher that has not begun yet.
 pub struct Dispatcher {
@@ -124,11 +126,52 @@ impl Dispatcher {
         self.fleet.foreign.orders.open();
         let read = tokio::select! {
             read = all_read(reads, &halt) => read,
-            never = tick(&engines) => match never {},
+            never = tick(&engines, TICK) => match never {},
             never = wakeups::listen(&foreign, &*self.joiner, &health, &wakers, &listened) => match never {},
         };
         self.fleet.foreign.orders.close();
         if engines.iter().any(|engine| engine.is_broken()) {
+            return Err(DispatcherError::Panicked("a batch in flight"));
+        }
+        read
+    }
+
+    /// As [`run`](Self::run), in one task and without retry topics. What it is dropped with is as lost as after `kill -9`.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "simulation")]
+    pub async fn run_simulated(self, shutdown: CancellationToken) -> Result<(), DispatcherError> {
+        let halt = shutdown.child_token();
+        let stop = CancellationToken::new();
+        let _ends = (halt.clone().drop_guard(), stop.clone().drop_guard());
+        let health = Arc::clone(&self.health);
+        let carrier = Arc::new(Carrier {
+            registry: Arc::clone(&self.registry),
+            joiner: Arc::clone(&self.joiner),
+            health: Arc::clone(&health),
+            clock: self.clock,
+            parker: None,
+        });
+        let shared = Arc::clone(&self.fleet.foreign);
+        let engine = Engine::new(shared, carrier, stop, halt.clone());
+        let reader = Reader::of_foreign(
+            Arc::clone(&engine),
+            Arc::clone(&health),
+            self.intake.clone(),
+            self.options.clone(),
+            self.settings.clone(),
+            Meters::new(Arc::clone(&self.fleet)),
+            halt,
+        )?;
+        let (engines, listened) = ([Arc::clone(&engine)], AtomicU64::new(0));
+        let read = tokio::select! {
+            biased;
+            read = reader.run_simulated() => read,
+            never = tick(&engines, SIMULATED_TICK) => match never {},
+            never = wakeups::listen(&engine, &*self.joiner, &health, &[], &listened) => match never {},
+        };
+        if engine.is_broken() {
             return Err(DispatcherError::Panicked("a batch in flight"));
         }
         read
@@ -151,13 +194,18 @@ impl Dispatcher {
         halt: &CancellationToken,
     ) -> Result<(Read, Keys), DispatcherError> {
         let options = self.options.of_tier(tier);
+        // Each retry topic is read three times over: when events are due, for the index, and for those that are woken.
+        let settings = Settings {
+            prefetch: Prefetch::Frugal,
+            ..self.settings.clone()
+        };
         let index = Arc::new(Mutex::new(KeyIndex::new()));
         let (waker, keys) = Waker::new(
             Arc::clone(engine),
             self.intake.clone(),
             Arc::clone(&index),
             &options,
-            self.settings.clone(),
+            settings.clone(),
             Arc::clone(listened),
             halt.clone(),
         );
@@ -166,7 +214,7 @@ impl Dispatcher {
             Arc::clone(health),
             self.intake.clone(),
             options,
-            self.settings.clone(),
+            settings,
             index,
             halt.clone(),
         )?;
@@ -194,8 +242,8 @@ async fn all_read(reads: Vec<Read>, halt: &CancellationToken) -> Result<(), Disp
     ended
 }
 
-async fn tick(engines: &[Arc<Engine>]) -> Infallible {
-    let mut every = tokio::time::interval(TICK);
+async fn tick(engines: &[Arc<Engine>], every: Duration) -> Infallible {
+    let mut every = tokio::time::interval(every);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;

@@ -1,7 +1,9 @@
 //! A foreign record on its way from being read to being done, and what can become of it.
 
 use crate::{Mark, Millis, Place};
-use rtf_proto::{EventId, ForeignEvent, JoinKey, LookupItem, Outcome, Registration, Source};
+use rtf_proto::{
+    EventId, ForeignEvent, JoinKey, LookupItem, Outcome, Reason, Registration, Source,
+};
 
 /// What one record costs in memory beside its bytes, about: our structs, their allocations, the sets it stands in.
 const OVERHEAD_BYTES: usize = 700;
@@ -50,7 +52,7 @@ pub enum Done {
     /// Its row is in the log.
     Joined,
     /// Given up.
-    Unjoinable,
+    Unjoinable(Reason),
     /// Could not be read, or did not fit into the log.
     Malformed,
     /// Somebody else was quicker, or an earlier life of ours.
@@ -166,7 +168,7 @@ impl From<Outcome> for Done {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Joined => Self::Joined,
-            Outcome::Unjoinable(_) => Self::Unjoinable,
+            Outcome::Unjoinable(reason) => Self::Unjoinable(reason),
             Outcome::Malformed => Self::Malformed,
         }
     }

@@ -9,6 +9,7 @@
 //! not ours, moves nothing (RULE 14).
 
 use rtf_proto::{Offset, PartitionId};
+use rtf_service::mutant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One assignment of one partition to this dispatcher.
@@ -194,12 +195,15 @@ impl Inflight {
 
     fn window(&mut self, place: Place) -> Option<&mut Window> {
         let window = self.windows.get_mut(&place.partition);
-        window.filter(|window| window.epoch == place.epoch)
+        window.filter(|window| window.epoch == place.epoch || mutant::is("epoch-not-compared"))
     }
 }
 
 impl Window {
     fn position(&self) -> Option<Offset> {
+        if mutant::is("read-is-committed") {
+            return self.next;
+        }
         self.pending.first().copied().or(self.next)
     }
 }

@@ -65,7 +65,9 @@ pub use parker::Parking;
 pub use recent::Mark;
 pub use retry::{Retry, Terms};
 pub use sites::Site;
-pub use status::{AGES, DispatcherHandle, DispatcherStatus, ParkedStatus, PartitionStatus};
+pub use status::{
+    AGES, DispatcherHandle, DispatcherStatus, ParkedStatus, PartitionStatus, WaitingEvent,
+};
 pub use tiers::Tier;
 
 /// Milliseconds since the dispatcher started; does not jump.

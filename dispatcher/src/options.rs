@@ -11,6 +11,10 @@ use std::time::Duration;
 const BATCH_BYTES: usize = 2 << 20;
 /// Bytes of a record, about, where a number of records bounds bytes.
 const BEYOND_BYTES: usize = 4096;
+/// A retry topic's reader may keep such a part of what may wait in memory: few of its events wait here, the others are parked again.
+const WAITING_OF_TIER: usize = 10;
+/// It has such a part of the batches in flight: what has waited for a minute is not in a hurry.
+const IN_FLIGHT_OF_TIER: usize = 4;
 /// Fresh and retried batches need a place each.
 const IN_FLIGHT_MIN: usize = 2;
 
@@ -127,7 +131,7 @@ impl Options {
     /// Where events are parked, so many more than may wait are held: reading goes on while they are on their way into a retry topic.
     fn beyond(&self) -> usize {
         match self.parking {
-            Some(_) => 2 * self.in_flight.max(IN_FLIGHT_MIN) * self.batch.max(1),
+            Some(_) => self.in_flight.max(IN_FLIGHT_MIN) * self.batch.max(1),
             None => 0,
         }
     }
@@ -149,6 +153,9 @@ impl Options {
             isolation: Isolation::ReadUncommitted,
             // What is parked here is this site's own.
             site: None,
+            max_events: self.max_events / WAITING_OF_TIER,
+            max_bytes: self.max_bytes / WAITING_OF_TIER,
+            in_flight: self.in_flight / IN_FLIGHT_OF_TIER,
             parking: self.parking.as_ref().map(at_once),
             ..self.clone()
         }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rtf_kafka::{
     AppendError, Appender, AppenderOptions, Cluster, Deliveries, KafkaError, Settings,
 };
+use rtf_proto::ForeignEvent;
 use rtf_proto::record::MAX_RECORD_BYTES;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use tokio::sync::oneshot;
 const LINGER: Duration = Duration::from_millis(5);
 /// Without an acknowledgement within this it goes again.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(15);
-const QUEUE_BYTES: usize = 32 << 20;
+/// What is on its way into a topic, at the most, and room for the largest record; what does not fit waits.
+const QUEUE_BYTES: usize = 2 * MAX_RECORD_BYTES;
 
 /// What parking needs to know.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +41,8 @@ pub struct Parking {
 pub(crate) enum NotParked {
     /// It does not fit into the topic.
     TooLarge,
+    /// Too much is on its way into the topic just now.
+    Full,
     /// It may be, or not.
     Unknown(String),
 }
@@ -115,6 +119,25 @@ impl Parker {
             self.wait_max,
             now_ms,
         );
+        let open = self.open(tier).await?;
+        let told = match self.append(&open, flight, event, due_ms) {
+            Ok(told) => told,
+            Err(error) => return Err(self.failed(tier, &error).await),
+        };
+        match told.await {
+            Ok(delivered) => delivered.map_err(NotParked::Unknown),
+            Err(_) => Err(NotParked::Unknown("the producer went away".into())),
+        }
+    }
+
+    /// Nothing of the record is held here while it is on its way.
+    fn append(
+        &self,
+        open: &Open,
+        flight: &Flight,
+        event: &ForeignEvent,
+        due_ms: i64,
+    ) -> Result<oneshot::Receiver<Result<(), String>>, AppendError> {
         let parked = Parked {
             due_ms,
             attempts: flight.attempts,
@@ -129,20 +152,16 @@ impl Parker {
             key: event.key.clone(),
         };
         let record = parked.write(&event.original);
-        let open = self.open(tier).await?;
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         self.acks.0.lock().insert(sequence, tell);
         // Events of one partition stay in one partition.
         let partition = parked.source.partition % open.partitions;
-        if let Err(error) = open.appender.append_original(partition, &record, sequence) {
+        let appended = open.appender.append_original(partition, &record, sequence);
+        if appended.is_err() {
             self.acks.0.lock().remove(&sequence);
-            return Err(self.failed(tier, &error).await);
         }
-        match told.await {
-            Ok(delivered) => delivered.map_err(NotParked::Unknown),
-            Err(_) => Err(NotParked::Unknown("the producer went away".into())),
-        }
+        appended.map(|()| told)
     }
 
     async fn failed(&self, tier: usize, error: &AppendError) -> NotParked {
@@ -151,7 +170,7 @@ impl Parker {
             AppendError::Fatal(_) | AppendError::UnknownPartition => {
                 *self.open[tier].lock().await = None;
             }
-            AppendError::Full => {}
+            AppendError::Full => return NotParked::Full,
         }
         let topic = &self.parking.tiers[tier].topic;
         NotParked::Unknown(format!("retry topic `{topic}`: {error}"))

@@ -16,6 +16,7 @@ use metrics::counter;
 use parking_lot::Mutex;
 use rtf_kafka::{Cluster, GroupReader, KafkaError, Polled, Record, Settings, TopicInfo};
 use rtf_proto::{Offset, Original, PartitionId, Source, TopicId};
+use rtf_service::mutant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -216,6 +217,13 @@ impl Reader {
 
     /// One membership, from joining the group to leaving it.
     fn read(&mut self) -> Result<(), KafkaError> {
+        let reader = self.join()?;
+        let result = self.follow(&reader);
+        reader.close();
+        result
+    }
+
+    fn join(&mut self) -> Result<GroupReader<Member>, KafkaError> {
         let health = Arc::clone(&self.health);
         let member = Member::new(
             Arc::clone(&self.engine),
@@ -226,25 +234,33 @@ impl Reader {
         let group = self.options.group_options();
         let reader = GroupReader::open(&self.settings, &group, member)?;
         self.opened_at = self.engine.shared().now();
-        let result = self.follow(&reader);
-        reader.close();
-        result
+        Ok(reader)
     }
 
     fn follow(&mut self, reader: &GroupReader<Member>) -> Result<(), KafkaError> {
         while !self.halt.is_cancelled() {
-            if self.filling.is_full() && !self.all_paused {
+            if self.is_stuck() {
                 self.engine
                     .wait_until(|core| core.room(), POLL_WITHOUT_ROOM);
             } else {
                 self.poll(reader)?;
             }
-            self.now = self.engine.shared().now();
-            self.let_through();
-            self.hand_in();
-            self.look_after(reader);
+            self.attend(reader);
         }
         Ok(())
+    }
+
+    /// Whether there is nothing to be done but to wait for room.
+    fn is_stuck(&self) -> bool {
+        self.filling.is_full() && !self.all_paused
+    }
+
+    /// After each poll.
+    fn attend(&mut self, reader: &GroupReader<Member>) {
+        self.now = self.engine.shared().now();
+        self.let_through();
+        self.hand_in();
+        self.look_after(reader);
     }
 
     fn poll(&mut self, reader: &GroupReader<Member>) -> Result<(), KafkaError> {
@@ -612,7 +628,7 @@ impl Reader {
         let moved: Vec<_> = marks
             .iter()
             .filter(|(partition, mark)| self.announced.get(partition) != Some(mark))
-            .map(|(partition, mark)| ((self.topic_id, *partition), *mark))
+            .map(|(partition, mark)| ((self.topic_id, *partition), announced_mark(*mark)))
             .collect();
         if !moved.is_empty() {
             self.announced = marks;
@@ -666,6 +682,55 @@ impl Reader {
         while std::time::Instant::now() < end && !self.halt.is_cancelled() {
             std::thread::sleep(POLL.min(time));
         }
+    }
+}
+
+/// Simulated time passes in milliseconds.
+#[cfg(feature = "simulation")]
+const LEAST_REST: Duration = Duration::from_millis(1);
+
+fn announced_mark(mark: Offset) -> Offset {
+    match mutant::is("mark-beyond-the-mark") {
+        true => mark + 50,
+        false => mark,
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Reader {
+    /// As [`run`](Self::run), as a task: time passes where the thread would wait.
+    pub async fn run_simulated(mut self) -> Result<(), DispatcherError> {
+        let Some(info) = self.cluster.topic(&self.options.topic)? else {
+            let topic = self.options.topic.clone();
+            return Err(DispatcherError::TopicMissing { topic });
+        };
+        self.topic_id = info.id;
+        while !self.halt.is_cancelled() {
+            if self.read_simulated().await.is_err() {
+                self.forget_membership();
+                tokio::time::sleep(REOPEN_AFTER).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_simulated(&mut self) -> Result<(), KafkaError> {
+        let reader = self.join()?;
+        while !self.halt.is_cancelled() {
+            self.supply = Supply::Dry;
+            if !self.is_stuck() {
+                self.poll(&reader)?;
+            }
+            self.attend(&reader);
+            if self.is_stuck() {
+                tokio::time::sleep(POLL_WITHOUT_ROOM).await;
+            } else if self.supply == Supply::Dry {
+                let longest = self.patience().max(LEAST_REST);
+                rtf_kafka::simulated::rest(&self.topic, longest).await;
+            }
+        }
+        reader.close();
+        Ok(())
     }
 }
 

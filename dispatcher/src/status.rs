@@ -4,7 +4,7 @@ use crate::engine::Shared;
 use crate::health::{Health, Part};
 use crate::orders::{Left, OperatorError, Order, Rewound};
 use crate::{Millis, Options, Tally, Which};
-use rtf_proto::{Offset, PartitionId};
+use rtf_proto::{EventId, JoinKey, Offset, PartitionId, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -75,6 +75,23 @@ pub struct DispatcherStatus {
     pub paused: bool,
     /// Counts since the start.
     pub tally: Tally,
+}
+
+/// An event that waits for its partner.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WaitingEvent {
+    /// What its partner must have; `None` of what is only to be registered again.
+    pub key: Option<JoinKey>,
+    /// How often a partner was looked for in vain.
+    pub attempts: u32,
+    /// When any dispatcher saw it first, ms since 1970.
+    pub first_seen_ms: i64,
+    /// When it is tried again unless its partner comes before, ms since 1970.
+    pub due_ms: i64,
+    /// Where it stands in the foreign topic.
+    pub source: Source,
+    /// The retry topic it came back from.
+    pub tier: Option<String>,
 }
 
 /// Asks a dispatcher, and tells it what an operator wants; cheap to clone, and still answers when it has ended.
@@ -161,6 +178,24 @@ impl DispatcherHandle {
         let sum =
             |sum: Vec<usize>, more: Vec<usize>| sum.iter().zip(more).map(|(a, b)| a + b).collect();
         ages.reduce(sum).unwrap_or_default()
+    }
+
+    /// The event if it waits in memory. Looks at each that does.
+    pub fn find(&self, id: &EventId) -> Option<WaitingEvent> {
+        let clock = &self.fleet.foreign.clock;
+        self.fleet.all().find_map(|shared| {
+            let core = shared.core();
+            let (flight, due) = core.find(id)?;
+            let origin = flight.origin.as_ref();
+            Some(WaitingEvent {
+                key: flight.subject.key().cloned(),
+                attempts: flight.attempts,
+                first_seen_ms: flight.first_seen_ms,
+                due_ms: clock.wall_ms(due),
+                source: origin.unwrap_or(flight.subject.source()).clone(),
+                tier: origin.map(|_| shared.topic.clone()),
+            })
+        })
     }
 
     /// Whether an operator wants no more to be read.

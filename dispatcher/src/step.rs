@@ -13,6 +13,7 @@
 use crate::registration::{is_smallest, unjoinable, without_original};
 use crate::{Done, Flight, Subject};
 use rtf_proto::{JoinVerdict, Known, Reason, Registration, Verdict};
+use rtf_service::mutant;
 
 /// What is to be done for a record.
 #[derive(Clone, PartialEq, Debug)]
@@ -69,6 +70,7 @@ pub(crate) fn after_join(flight: &mut Flight, verdict: JoinVerdict) -> Next {
         JoinVerdict::Joined(_) => Next::Done(Done::Joined),
         JoinVerdict::AlreadyResolved(_) => Next::Done(Done::Wasted),
         JoinVerdict::TooOld => Next::Done(Done::TooOld),
+        JoinVerdict::NotReady if mutant::is("not-ready-is-no-partner") => give_up(Reason::TimedOut),
         JoinVerdict::NotReady => Next::Again,
         JoinVerdict::Collecting => Next::Collect,
         JoinVerdict::RowTooLarge => give_up(Reason::RowTooLarge),
