@@ -8,10 +8,11 @@
 
 use crate::sink::Row;
 use rtf_proto::Offset;
+use rtf_service::mutant;
 use std::collections::VecDeque;
 
 /// How much is done at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Limits {
     /// Rows of an append.
     pub batch_rows: usize,
@@ -54,7 +55,7 @@ pub enum Step {
 }
 
 /// Rows for the sink.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Append {
     /// Where the sink must end for the rows to be appended.
     pub expected: Option<Offset>,
@@ -71,7 +72,7 @@ pub struct Ahead {
     pub end: Offset,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     /// Nobody knows where the sink ends.
     Lost,
@@ -82,7 +83,7 @@ enum Phase {
 }
 
 /// The cursor of one partition of one log.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Carry {
     limits: Limits,
     phase: Phase,
@@ -135,7 +136,9 @@ impl Carry {
         match last {
             Some(last) if last >= end => return Err(Ahead { last, end }),
             Some(ahead) if ahead >= self.next => self.restart(last),
-            _ if last < self.floor => self.restart(last),
+            _ if last < self.floor && !mutant::is("forgotten-rows-not-refilled") => {
+                self.restart(last)
+            }
             _ => self.forget_up_to(last),
         }
         self.phase = Phase::Placed;

@@ -33,3 +33,9 @@ pub use content::Content;
 pub use letter::LetterOptions;
 pub use options::Options;
 pub use publisher::Publisher;
+
+/// What a publisher is made of, for those who explore it.
+#[doc(hidden)]
+pub mod parts {
+    pub use crate::carry::{Append, Carry, Limits, Step};
+}

@@ -82,6 +82,7 @@ impl Publisher {
             }
             carried = carried.max(partitions);
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 () = self.look(&watched, carried) => {}
                 // A worker that panicked is a bug, and must not look like an orderly end.

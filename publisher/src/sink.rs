@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 /// A closed row on its way into a sink.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Row {
     /// Offset of its record in the join log; its entry id. Never 0: a log begins with a barrier.
     pub offset: Offset,
@@ -33,7 +33,7 @@ pub struct Row {
 }
 
 /// What became of an append.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AppendOutcome {
     /// All rows are in.
     Appended {

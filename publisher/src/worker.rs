@@ -197,6 +197,7 @@ impl Worker {
     async fn event(&mut self) -> Result<(), Trouble> {
         let (wants_more, is_idle) = (self.carry.wants_more(), self.carry.is_idle());
         tokio::select! {
+            biased;
             Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => self.answered(answer),
             item = next_batch(&mut self.tail), if wants_more => match item {
                 Ok(batch) => self.offered(batch),
