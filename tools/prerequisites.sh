@@ -39,6 +39,13 @@ want_compiler() {
     want make make
 }
 
+# The page is tested in a real browser, which is driven by a program of node's.
+want_browser() {
+    want node nodejs
+    want npm npm
+    has chromium || has chromium-browser || has google-chrome || lack Chromium chromium
+}
+
 want_java() { (($(java_version) >= JAVA_VERSION_MIN)) || lack "Java $JAVA_VERSION_MIN or newer" "$(java_package)"; }
 
 java_command() { printf '%s' "${JAVA_HOME:+$JAVA_HOME/bin/}java"; }

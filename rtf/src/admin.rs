@@ -1,15 +1,18 @@
 //! What every role says of itself: locally, over gRPC, and all of them together for the page.
 
 mod control;
+mod latency;
+mod memory;
 mod service;
 mod token;
+mod trouble;
 
 pub use control::RegistryControl;
+pub use latency::RecentLatency;
 pub use service::{AdminService, Operated};
 pub use token::Token;
 
 use async_trait::async_trait;
-use metrics_exporter_prometheus::PrometheusHandle;
 use rtf_proto::pb;
 use rtf_proto::pb::admin_client::AdminClient;
 use rtf_service::Component;
@@ -31,6 +34,8 @@ pub struct Report {
     pub version: String,
     /// How long it has been running.
     pub uptime: Duration,
+    /// What its process takes of the machine's memory, bytes, where that is known.
+    pub memory: Option<u64>,
     /// Whether it is ready.
     pub ready: bool,
     /// Why not.
@@ -81,6 +86,7 @@ impl Reporter for Local {
             role: self.role.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: self.started.elapsed(),
+            memory: memory::resident_bytes(),
             ready: reason.is_none(),
             reason: reason.unwrap_or_default(),
             figures: self.figures.figures().await,
@@ -120,6 +126,7 @@ impl Reporter for Remote {
                 role: answer.role,
                 version: answer.version,
                 uptime: Duration::from_millis(answer.uptime_ms),
+                memory: Some(answer.memory_bytes).filter(|bytes| *bytes > 0),
                 ready: answer.ready,
                 reason: answer.reason,
                 figures: serde_json::from_str(&answer.json).unwrap_or_default(),
@@ -128,6 +135,7 @@ impl Reporter for Remote {
                 role: self.role.into(),
                 version: String::new(),
                 uptime: Duration::ZERO,
+                memory: None,
                 ready: false,
                 reason: format!("{} does not answer: {error:#}", self.url),
                 figures: json!({}),
@@ -170,6 +178,8 @@ impl Together {
             reports.iter().all(|report| report.ready).into(),
         );
         merged.insert("roles".into(), reports.iter().map(as_json).collect());
+        let troubles = trouble::troubles(&reports, &merged);
+        merged.insert("troubles".into(), json!(troubles));
         if let Some(joined) = merged.get("joined").and_then(Value::as_f64) {
             merged.insert("joins_per_second".into(), self.rate(joined).await.into());
         }
@@ -223,75 +233,13 @@ fn merge(into: &mut Map<String, Value>, figures: &Map<String, Value>) {
 pub fn as_json(report: &Report) -> Value {
     json!({
         "role": report.role, "version": report.version, "uptime_seconds": report.uptime.as_secs(),
-        "ready": report.ready, "reason": report.reason,
+        "memory_bytes": report.memory, "ready": report.ready, "reason": report.reason,
     })
-}
-
-/// A quantile of the join latency in seconds, from the process's own histogram; `None` while there is nothing.
-pub fn latency(metrics: &PrometheusHandle, quantile: f64) -> Option<f64> {
-    let rendered = metrics.render();
-    let buckets: Vec<(f64, f64)> = rendered
-        .lines()
-        .filter_map(|line| {
-            let (label, count) = line
-                .strip_prefix("rtf_join_latency_seconds_bucket{")?
-                .rsplit_once(' ')?;
-            let bound = label.split("le=\"").nth(1)?.split('"').next()?;
-            let bound = if bound == "+Inf" {
-                f64::INFINITY
-            } else {
-                bound.parse().ok()?
-            };
-            Some((bound, count.parse().ok()?))
-        })
-        .collect();
-    within(&buckets, quantile)
-}
-
-/// Linear within the bucket the quantile falls into.
-fn within(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
-    let total = buckets.last()?.1;
-    if total == 0.0 {
-        return None;
-    }
-    let wanted = total * quantile;
-    let (mut below, mut count_below) = (0.0, 0.0);
-    for (bound, count) in buckets {
-        if *count >= wanted {
-            let share = if *count > count_below {
-                (wanted - count_below) / (count - count_below)
-            } else {
-                1.0
-            };
-            return Some(if bound.is_finite() {
-                below + (bound - below) * share
-            } else {
-                below
-            });
-        }
-        (below, count_below) = (*bound, *count);
-    }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_lie_within_their_bucket() {
-        let buckets = [
-            (0.01, 50.0),
-            (0.02, 90.0),
-            (0.05, 100.0),
-            (f64::INFINITY, 100.0),
-        ];
-        assert_eq!(within(&buckets, 0.5), Some(0.01));
-        assert!((within(&buckets, 0.7).unwrap() - 0.015).abs() < 1e-9);
-        assert!((within(&buckets, 0.99).unwrap() - 0.047).abs() < 1e-9);
-        assert_eq!(within(&[(0.01, 0.0), (f64::INFINITY, 0.0)], 0.5), None);
-        assert_eq!(within(&[], 0.5), None);
-    }
 
     #[test]
     fn figures_of_several_processes_add_up() {

@@ -54,6 +54,10 @@ columns = [
     { title = "Arrival", value = "/primary/0/arrivalAirportCode", format = "airport", details = ["/primary/0/arrivalAirportLocation"] },
     { title = "Price", value = "/primary/0/totalFare", format = "money", details = ["/primary/0/currency", "/primary/0/airline"] },
 ]
+[web.map]
+from = ["/primary/0/departureAirportCode"]
+to = ["/primary/0/arrivalAirportCode"]
+label = "/foreign/user/name"
 "#;
 
 /// Runs the demonstration until it is told to stop.

@@ -1,223 +1,91 @@
-//! `rtf lookup ID`: how an event was resolved, with its row.
+//! `rtf lookup ID`: where an event is, or how it was resolved, with its row.
 
-use crate::foreign_id::id_of;
 use crate::options;
-use anyhow::{Context, bail};
+use crate::whereabouts::Whereabouts;
 use rtf_config::Config;
-use rtf_json::Extractor;
-use rtf_kafka::{Cluster, Isolation, Polled, Record, Settings, Start, Tail};
-use rtf_proto::client::{Endpoints, RegistryClient};
-use rtf_proto::record::{Body, Content, decode};
-use rtf_proto::{
-    EventId, Known, LookupItem, Offset, PartitionId, Registry, Resolved, Source, naming, row,
-};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-const READ_WITHIN: Duration = Duration::from_secs(10);
-
-/// Prints what is known of an id. Exit code 1 when nothing is.
+/// Prints what is known of an id. Exit code 1 unless it is resolved.
 ///
 /// # Errors
 /// The registry or Kafka does not answer.
 pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let settings = options::kafka(config);
-    let source = source(config, &settings, id)?;
-    let wanted = match &source {
-        Some(source) => id_at(config, &settings, source.clone()).await?,
-        None => EventId::from(id),
-    };
-    let item = LookupItem {
-        id: wanted.clone(),
-        source: source.unwrap_or_else(|| nowhere(config)),
-    };
-    let found = tokio::time::timeout(options::ANSWER_WITHIN, registry(config)?.lookup(vec![item]))
-        .await
-        .context("the registry did not answer in time")??;
-    let Some(resolved) = found.into_iter().next().flatten().and_then(Known::resolved) else {
-        report_unknown(&wanted, json);
-        return Ok(ExitCode::FAILURE);
-    };
-    let topic = naming::log_topic(&config.join.name);
-    let detail = tokio::task::spawn_blocking(move || read(&settings, &topic, resolved)).await??;
-    report(&wanted, resolved, &detail, json);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The registry, over gRPC.
-fn registry(config: &Config) -> anyhow::Result<RegistryClient> {
-    let listed = &config.cluster.registries;
-    let urls = if listed.is_empty() {
-        vec![format!("http://{}", config.registry.listen)]
-    } else {
-        listed.clone()
-    };
-    Ok(RegistryClient::new(Endpoints::new(&urls)?))
-}
-
-/// `topic/partition/offset` of the foreign topic names whatever event stands there.
-fn source(config: &Config, settings: &Settings, id: &str) -> anyhow::Result<Option<Source>> {
-    let topic = &config.join.foreign.topic;
-    let Some((partition, offset)) = id
-        .strip_prefix(topic)
-        .and_then(|rest| rest.strip_prefix('/'))
-        .and_then(|rest| rest.split_once('/'))
-    else {
-        return Ok(None);
-    };
-    let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else {
-        return Ok(None);
-    };
-    let info = Cluster::connect(settings)?
-        .topic(topic)?
-        .with_context(|| format!("topic `{topic}` does not exist"))?;
-    Ok(Some(Source {
-        topic: topic.as_str().into(),
-        topic_id: info.id,
-        partition,
-        offset,
-    }))
-}
-
-/// The id of the foreign record at this place.
-async fn id_at(config: &Config, settings: &Settings, source: Source) -> anyhow::Result<EventId> {
-    let extractor = Extractor::new(options::foreign_fields(config))?;
-    let (settings, isolation) = (settings.clone(), options::isolation(config));
-    let reading = move || {
-        let (partition, offset) = (source.partition, source.offset);
-        read_at(
-            &settings,
-            &source.topic,
-            partition,
-            offset,
-            isolation,
-            |record| Ok(id_of(&extractor, record, &source)),
-        )
-    };
-    tokio::task::spawn_blocking(reading).await?
-}
-
-fn nowhere(config: &Config) -> Source {
-    Source {
-        topic: config.join.foreign.topic.as_str().into(),
-        topic_id: Default::default(),
-        partition: 0,
-        offset: 0,
-    }
-}
-
-/// Reads the winner's record. Blocking.
-fn read(settings: &Settings, topic: &str, resolved: Resolved) -> anyhow::Result<Value> {
-    let (partition, offset) = (resolved.partition, resolved.offset);
-    read_at(
-        settings,
-        topic,
-        partition,
-        offset,
-        Isolation::ReadUncommitted,
-        |record| detail(record, partition, offset),
-    )
-}
-
-/// Reads one record of a topic. Blocking.
-fn read_at<T>(
-    settings: &Settings,
-    topic: &str,
-    partition: PartitionId,
-    offset: Offset,
-    isolation: Isolation,
-    of: impl FnOnce(&Record<'_>) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let tail = Tail::open(
-        settings,
-        topic,
-        &[(partition, Start::Offset(offset))],
-        isolation,
-    )?;
-    let deadline = Instant::now() + READ_WITHIN;
-    while Instant::now() < deadline {
-        match tail.poll(Duration::from_millis(100)) {
-            Polled::Record(record) if record.offset() == offset => return of(&record),
-            Polled::Record(_) => {
-                bail!("topic `{topic}` has no offset {offset} in partition {partition}")
-            }
-            Polled::Failed(error) => return Err(error.into()),
-            Polled::EndOfPartition(_) | Polled::Idle => {}
-        }
-    }
-    bail!(
-        "topic `{topic}` partition {partition} offset {offset} could not be read within {READ_WITHIN:?}"
-    )
-}
-
-fn detail(record: &Record<'_>, partition: PartitionId, offset: Offset) -> anyhow::Result<Value> {
-    let decoded = decode(record.key(), record.value())?;
-    let Content::Event(event) = decoded.content else {
-        bail!("offset {offset} holds no event")
-    };
-    let body = Body::decode(event.outcome, bytes::Bytes::copy_from_slice(event.body))
-        .context("an unreadable body")?;
-    let row = body
-        .row()
-        .map(|open| row::close(open, record.timestamp_ms(), offset, partition));
-    let row: Value = row
-        .map(|row| serde_json::from_slice(&row))
-        .transpose()?
-        .unwrap_or_default();
-    let (topic_id, source_partition, source_offset) = event.source;
-    let mut detail = json!({
-        "source": { "topic_id": topic_id.to_string(), "partition": source_partition, "offset": source_offset },
-        "resolved_ts": record.timestamp_ms(), "row": row,
-    });
-    match body {
-        Body::Joined { .. } => {}
-        Body::Unjoinable {
-            attempts,
-            first_seen_ms,
-            ..
-        } => {
-            detail["attempts"] = attempts.into();
-            detail["first_seen_ts"] = first_seen_ms.into();
-        }
-        Body::Malformed { words, original } => {
-            detail["words"] = words.into();
-            detail["original"] = original
-                .value
-                .map(|value| String::from_utf8_lossy(&value).into_owned())
-                .into();
-        }
-    }
-    Ok(detail)
-}
-
-fn report_unknown(id: &EventId, json: bool) {
+    let whereabouts = Whereabouts::remote(config, &options::kafka(config))?;
+    let found = whereabouts.find(id).await?;
     if json {
-        println!("{}", json!({ "id": id.to_string(), "resolved": false }));
+        println!("{found}");
     } else {
-        println!("{id}: not resolved. It was never read, or it waits for its partner.");
+        print!("{}", words(&found));
+    }
+    Ok(if found["resolved"] == true {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn words(found: &Value) -> String {
+    let id = found["id"].as_str().unwrap_or_default();
+    match found["state"].as_str().unwrap_or_default() {
+        "waiting" => format!(
+            "{id}: waits for its partner; {} attempts in vain, the next in {} s at the latest\n",
+            found["attempts"],
+            until(&found["due_ts"])
+        ),
+        "unresolved" => {
+            format!("{id}: not resolved. It was never read, is being worked on, or is parked.\n")
+        }
+        "forgotten" => format!("{id}: was resolved once, and is forgotten since\n"),
+        state => resolved(id, state, found),
     }
 }
 
-fn report(id: &EventId, resolved: Resolved, detail: &Value, json: bool) {
-    let Resolved {
-        partition,
-        offset,
-        outcome,
-    } = resolved;
-    if json {
-        let mut all = json!({ "id": id.to_string(), "resolved": true, "outcome": outcome.as_str(), "partition": partition, "offset": offset });
-        if let (Value::Object(all), Value::Object(detail)) = (&mut all, detail) {
-            all.extend(detail.clone());
+fn resolved(id: &str, state: &str, found: &Value) -> String {
+    let (offset, partition) = (&found["offset"], &found["partition"]);
+    let reason = found["reason"].as_str();
+    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+    let mut text = format!(
+        "{id}: {state}{reason}, at offset {offset} of partition {partition} of the join log\n"
+    );
+    for name in ["words", "note"] {
+        if let Some(words) = found[name].as_str() {
+            text += &format!("  {words}\n");
         }
-        println!("{all}");
-        return;
     }
-    println!("{id}: {outcome}, at offset {offset} of partition {partition} of the join log");
-    if let Some(words) = detail["words"].as_str() {
-        println!("  {words}");
+    if !found["row"].is_null() {
+        text += &format!("{:#}\n", found["row"]);
     }
-    if !detail["row"].is_null() {
-        println!("{:#}", detail["row"]);
+    text
+}
+
+/// Seconds from now, by this machine's clock.
+fn until(ms: &Value) -> i64 {
+    let due = ms.as_i64().unwrap_or_default();
+    ((due - chrono::Utc::now().timestamp_millis()) / 1000).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_state_has_words() {
+        let joined = json!({ "id": "a", "state": "joined", "offset": 7, "partition": 1, "row": { "id": "a" } });
+        assert_eq!(
+            words(&joined),
+            "a: joined, at offset 7 of partition 1 of the join log\n{\n  \"id\": \"a\"\n}\n"
+        );
+        let given_up = json!({ "id": "a", "state": "unjoinable", "reason": "timed_out", "offset": 7, "partition": 1 });
+        assert_eq!(
+            words(&given_up),
+            "a: unjoinable (timed_out), at offset 7 of partition 1 of the join log\n"
+        );
+        let waiting = json!({ "id": "a", "state": "waiting", "attempts": 3, "due_ts": 0 });
+        assert_eq!(
+            words(&waiting),
+            "a: waits for its partner; 3 attempts in vain, the next in 0 s at the latest\n"
+        );
     }
 }

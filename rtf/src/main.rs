@@ -11,6 +11,7 @@ mod foreign_id;
 mod human;
 mod kafka_flags;
 mod lookup;
+mod manual;
 mod options;
 mod progress;
 mod reader;
@@ -21,6 +22,7 @@ mod status;
 mod synth;
 mod table;
 mod verify;
+mod whereabouts;
 
 use clap::Parser;
 use cli::{Cli, Command, ConfigArgs};

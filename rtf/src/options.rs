@@ -1,7 +1,8 @@
 //! From the configuration to what each role must be told. The roles know no configuration file.
 
 use crate::cli::LogFormat;
-use rtf_config::{Config, Isolation, Order, Policy, TopicChecks, Unmatched};
+use crate::manual;
+use rtf_config::{Config, Isolation, Layout, Order, Policy, TopicChecks, Unmatched};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::Settings;
 use rtf_proto::{MAX_ID_BYTES, naming};
@@ -27,7 +28,7 @@ pub fn kafka(config: &Config) -> Settings {
     Settings {
         bootstrap: config.kafka.bootstrap.clone(),
         properties: config.kafka.properties.clone(),
-        embedded: false,
+        ..Settings::default()
     }
 }
 
@@ -102,6 +103,15 @@ pub fn joiner(config: &Config) -> rtf_joiner::Options {
         wanted_keys: WANTED_KEYS,
         batches_in_flight: JOIN_BATCHES,
     }
+}
+
+/// The joiners among which the primary topic's partitions are spread, if they are.
+pub fn joiner_group(config: &Config) -> Option<rtf_joiner::Group> {
+    let group = || rtf_joiner::Group {
+        name: naming::joiner_group(&config.join.name),
+        session_timeout: config.joiner.session_timeout.0,
+    };
+    (config.joiner.layout == Layout::Partitioned).then(group)
 }
 
 fn policy(matching: &rtf_config::Match) -> rtf_joiner::Policy {
@@ -230,6 +240,47 @@ pub fn web(config: &Config) -> rtf_web::Options {
             )
         }),
         columns: config.web.columns.iter().map(column).collect(),
+        map: map(&config.web.map),
+        manual: manual::CHAPTERS.to_vec(),
+    }
+}
+
+fn map(map: &rtf_config::WebMap) -> Option<rtf_web::Map> {
+    Some(rtf_web::Map {
+        from: spot(&map.from)?,
+        to: spot(&map.to),
+        label: given(&map.label),
+        places: places(&map.places),
+    })
+}
+
+/// One pointer is to a code, two are to degrees; anything else is none.
+fn spot(pointers: &[String]) -> Option<rtf_web::Spot> {
+    match pointers {
+        [code] => Some(rtf_web::Spot::Code(code.clone())),
+        [latitude, longitude] => Some(rtf_web::Spot::Degrees(latitude.clone(), longitude.clone())),
+        _ => None,
+    }
+}
+
+/// Those that are configured, else the airports of the demonstration.
+fn places(configured: &[rtf_config::Place]) -> Vec<rtf_web::Place> {
+    let place = |place: &rtf_config::Place| rtf_web::Place {
+        code: place.code.clone(),
+        name: place.name.clone(),
+        latitude: place.latitude,
+        longitude: place.longitude,
+    };
+    let airport = |airport: &rtf_synth::Airport| rtf_web::Place {
+        code: airport.code.into(),
+        name: airport.city.into(),
+        latitude: airport.latitude,
+        longitude: airport.longitude,
+    };
+    if configured.is_empty() {
+        rtf_synth::AIRPORTS.iter().map(airport).collect()
+    } else {
+        configured.iter().map(place).collect()
     }
 }
 
@@ -253,6 +304,8 @@ fn column(column: &rtf_config::Column) -> rtf_web::Column {
                 Align::Start
             }
         }),
+        width: column.width.clone(),
+        phone_hidden: column.phone == Some(false),
     }
 }
 

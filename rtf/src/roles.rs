@@ -1,18 +1,19 @@
 //! Composition: which roles run in this process, and how they reach the others.
 
 use crate::admin::{
-    AdminService, Figures, Local, Operated, RegistryControl, Reporter, Together, Token, latency,
+    AdminService, Figures, Local, Operated, RecentLatency, RegistryControl, Reporter, Together,
+    Token,
 };
+use crate::whereabouts::{Dispatchers, Whereabouts};
 use crate::{exit, options, status};
 use anyhow::Context;
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
-use rtf_config::Config;
-
-use rtf_dispatcher::{Dispatcher, DispatcherHandle};
-use rtf_joiner::JoinerRole;
+use rtf_config::{Config, Layout};
+use rtf_dispatcher::{AGES, Dispatcher, DispatcherHandle};
+use rtf_joiner::{JoinerRole, PartitionedRole};
 use rtf_kafka::Settings;
-use rtf_proto::client::{Endpoints, JoinerClient, RegistryClient};
+use rtf_proto::client::{Endpoints, JoinerClient, RegistryClient, ranges};
 use rtf_proto::{Joiner, Registry, pb};
 use rtf_publisher::sink::{EmbeddedSink, KafkaSink, RedisSink};
 use rtf_publisher::{Publisher, PublisherHandle};
@@ -20,7 +21,7 @@ use rtf_registry::Replica;
 use rtf_rows::Rows;
 use rtf_service::listen::listen;
 use rtf_service::{Component, Readiness, Supervisor, grpc, http};
-use rtf_web::{EmbeddedRows, RedisRows, RowSource};
+use rtf_web::{EmbeddedRows, RedisRows, RowSource, Sources};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -124,6 +125,7 @@ impl Pipeline {
             supervisor: Supervisor::new(shutdown),
             registry: None,
             joiner: None,
+            dispatcher: None,
             reporters: Vec::new(),
         };
         composer
@@ -236,6 +238,7 @@ struct Composer {
     supervisor: Supervisor,
     registry: Option<Arc<dyn Registry>>,
     joiner: Option<Arc<dyn Joiner>>,
+    dispatcher: Option<DispatcherHandle>,
     reporters: Vec<Arc<dyn Reporter>>,
 }
 
@@ -274,9 +277,11 @@ impl Composer {
         Ok(client)
     }
 
-    /// The joiner in this process, or the ones that are configured.
+    /// The joiner in this process, if it has all primaries that are asked for, or the ones that are configured.
     fn joiner(&self) -> anyhow::Result<Arc<dyn Joiner>> {
-        if let Some(local) = &self.joiner {
+        let has_others = self.config.joiner.layout == Layout::Partitioned
+            && !self.config.cluster.joiners.is_empty();
+        if let Some(local) = self.joiner.as_ref().filter(|_| !has_others) {
             return Ok(local.clone());
         }
         let endpoints = Endpoints::new(&self.config.joiners());
@@ -320,17 +325,34 @@ impl Composer {
     fn open_joiner(&mut self, ports: Pair) -> anyhow::Result<()> {
         let component = self.readiness.component("joiner");
         let registry = self.registry()?;
-        let options = options::joiner(&self.config);
-        let role = JoinerRole::open(options, &self.settings, registry)?;
-        let port: Arc<dyn Joiner> = Arc::new(role.handle());
-        self.joiner = Some(port.clone());
+        let mut options = options::joiner(&self.config);
+        if self.settings.embedded {
+            // Its topic ends with the process.
+            options.data = None;
+        }
+        let (settings, shutdown) = (&self.settings, self.supervisor.shutdown());
         let told = component.clone();
         let on_readiness = move |readiness| match readiness {
             rtf_joiner::Readiness::Ready => told.ready(),
             rtf_joiner::Readiness::NotReady(reason) => told.not_ready(reason),
         };
-        self.supervisor
-            .spawn("joiner", role.run(on_readiness, self.supervisor.shutdown()));
+        let port: Arc<dyn Joiner> = match options::joiner_group(&self.config) {
+            None => {
+                let role = JoinerRole::open(options, settings, registry)?;
+                let port = Arc::new(role.handle());
+                self.supervisor
+                    .spawn("joiner", role.run(on_readiness, shutdown));
+                port
+            }
+            Some(group) => {
+                let role = PartitionedRole::open(options, group, settings, registry)?;
+                let port = Arc::new(role.handle());
+                self.supervisor
+                    .spawn("joiner", role.run(on_readiness, shutdown));
+                port
+            }
+        };
+        self.joiner = Some(port.clone());
         let routes = Routes::new(rtf_joiner::service(port.clone()));
         self.serve(
             "joiner",
@@ -359,6 +381,7 @@ impl Composer {
             component.clone(),
         )?;
         let handle = dispatcher.handle();
+        self.dispatcher = Some(handle.clone());
         self.supervisor
             .spawn("dispatcher", dispatcher.run(self.supervisor.shutdown()));
         let operated = Operated::Dispatcher(handle.clone());
@@ -398,7 +421,7 @@ impl Composer {
         let figures = Arc::new(PublisherFigures {
             handle,
             letters,
-            metrics: self.metrics.clone(),
+            latency: RecentLatency::new(self.metrics.clone()),
         });
         self.serve(
             "publisher",
@@ -463,6 +486,20 @@ impl Composer {
             .spawn("HTTP", http::serve(web, health, shutdown));
     }
 
+    /// The roles in this process where they are here, else those that are configured.
+    fn whereabouts(&self) -> anyhow::Result<Whereabouts> {
+        let (config, settings) = (&self.config, &self.settings);
+        match (&self.registry, &self.dispatcher) {
+            (Some(registry), Some(dispatcher)) => Ok(Whereabouts::new(
+                config.clone(),
+                settings.clone(),
+                registry.clone(),
+                Dispatchers::Here(dispatcher.clone()),
+            )),
+            _ => Whereabouts::remote(config, settings),
+        }
+    }
+
     fn open_web(&mut self, port: TcpListener, roles: &[Role]) -> anyhow::Result<()> {
         let component = self.readiness.component("web");
         let partitions = self.config.registry.partitions;
@@ -479,17 +516,14 @@ impl Composer {
         } else {
             self.reporters.clone()
         };
-        let together = Arc::new(Together::new(reporters));
+        let sources = Sources {
+            rows: source,
+            status: Some(Arc::new(Together::new(reporters))),
+            lookup: Some(Arc::new(self.whereabouts()?)),
+        };
         let health = http::health(self.readiness.clone(), self.metrics.clone());
         let options = options::web(&self.config);
-        let serving = rtf_web::run(
-            options,
-            source,
-            Some(together),
-            port,
-            health,
-            self.supervisor.shutdown(),
-        );
+        let serving = rtf_web::run(options, sources, port, health, self.supervisor.shutdown());
         self.supervisor.spawn("web", serving);
         component.ready();
         Ok(())
@@ -534,7 +568,7 @@ impl Figures for RegistryFigures {
             .sum();
         json!({
             "registry_ids": ids, "log": status.log.to_string(), "log_partitions": status.partitions,
-            "log_behind": behind, "registries_paused": u64::from(status.paused),
+            "log_behind": behind, "registry_disk_bytes": status.disk_bytes, "registries_paused": u64::from(status.paused),
             "incarnation": format!("{:016x}", status.incarnation),
         })
     }
@@ -548,10 +582,15 @@ impl Figures for JoinerFigures {
         let Ok(status) = self.0.status().await else {
             return json!({});
         };
-        json!({
+        let mut figures = json!({
             "primaries": status.events, "primary_bytes": status.bytes, "primary_disk_bytes": status.disk_bytes, "wanted_keys": status.wanted,
             "malformed_primaries": status.malformed,
-        })
+        });
+        if let Some(share) = status.share {
+            let (held, of) = (ranges(&share.held), share.partitions);
+            figures["primary_partitions"] = format!("{held} of {of}").into();
+        }
+        figures
     }
 }
 
@@ -577,18 +616,28 @@ impl Figures for DispatcherFigures {
             .collect();
         json!({
             "joined": tally.joined, "malformed": tally.malformed, "duplicates": tally.already_resolved, "wasted": tally.wasted, "too_old": tally.too_old,
-            "unjoinable": { "total": tally.unjoinable }, "parked": parked, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
+            "unjoinable": { "timed_out": tally.unjoinable - tally.row_too_large, "row_too_large": tally.row_too_large }, "parked": parked, "waiting": status.waiting, "waiting_bytes": status.waiting_bytes,
             "oldest_waiting_seconds": status.oldest_waiting.map_or(0.0, |age| age.as_secs_f64()),
-            "in_flight": status.in_flight, "paused": status.paused,
+            "waiting_by_age": by_age(&self.handle.waiting_by_age()), "in_flight": status.in_flight, "paused": status.paused,
             "dispatchers_paused": u64::from(self.handle.is_paused()), "lag": { self.topic.clone(): lag },
         })
     }
 }
 
+/// By the bound in seconds that they are below.
+fn by_age(waiting: &[usize]) -> Map<String, Value> {
+    let bounds = AGES.iter().map(|age| age.as_secs().to_string());
+    let names = bounds.chain(["older".to_owned()]);
+    names
+        .zip(waiting)
+        .map(|(name, events)| (name, (*events).into()))
+        .collect()
+}
+
 struct PublisherFigures {
     handle: PublisherHandle,
     letters: Option<PublisherHandle>,
-    metrics: PrometheusHandle,
+    latency: RecentLatency,
 }
 
 #[async_trait]
@@ -598,10 +647,10 @@ impl Figures for PublisherFigures {
             let partitions = handle.partitions();
             partitions.iter().map(|partition| partition.lag).sum()
         };
-        let quantile = |quantile| latency(&self.metrics, quantile);
+        let [p50, p99] = self.latency.quantiles([0.5, 0.99]);
         json!({
             "publisher_lag": lag(&self.handle), "dead_letter_lag": self.letters.as_ref().map_or(0, lag),
-            "latency_seconds": { "p50": quantile(0.5), "p99": quantile(0.99) },
+            "latency_seconds": { "p50": p50, "p99": p99 },
         })
     }
 }

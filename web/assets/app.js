@@ -22,6 +22,8 @@ const KEYS_MAX = 200;
 const $ = (id) => document.getElementById(id);
 const table = new Table($("rows"), changed);
 const live = new Live({ rows: arrive, state: connection });
+/** Only where rows have coordinates: it brings the coasts of the world along. */
+const map = $("map") && import("./map.js").then(({ WorldMap }) => new WorldMap($("map")));
 const filter = { text: "", key: "" };
 
 /** Cursors of the older pages that were opened, the last is on show; none: the live page. */
@@ -80,6 +82,7 @@ function showPage(page) {
     held = pending.length;
   }
   learnKeys(page.rows);
+  if (onLivePage()) map?.then((map) => map.take(page.rows.toReversed()));
   showEmpty({ truncated: page.truncated, scanned: page.scanned });
   showPager();
   changed();
@@ -89,11 +92,10 @@ function showPage(page) {
 
 function arrive(rows) {
   arrived.rows += rows.length;
-  for (const row of rows) {
-    if (!matches(row)) continue;
-    pending.push(row);
-    held += 1;
-  }
+  const wanted = rows.filter(matches);
+  for (const row of wanted) pending.push(row);
+  held += wanted.length;
+  map?.then((map) => map.take(wanted));
   if (pending.length > ROWS_MAX) pending = pending.slice(-ROWS_MAX);
   schedule();
 }

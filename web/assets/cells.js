@@ -34,6 +34,7 @@ export function cell(column, row) {
   td.setAttribute("role", "cell");
   td.dataset.title = column.title;
   td.classList.toggle("end", column.end);
+  td.classList.toggle("spare", column.phoneHidden);
   if (plain(value) === "") {
     td.classList.add("none");
     td.append(element("span", "main", DASH));

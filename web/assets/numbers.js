@@ -2,6 +2,7 @@
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const hundredth = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -16,8 +17,9 @@ export function count(n) {
   return Math.abs(n) < 1e6 ? whole.format(n) : compact.format(n);
 }
 
-/** A rate: tenths where they tell something. */
+/** A rate: tenths and less where they tell something. */
 export function rate(n) {
+  if (n < 1) return hundredth.format(n);
   return n < 100 ? tenth.format(n) : count(n);
 }
 
@@ -45,6 +47,17 @@ export function moment(ms, now = Date.now()) {
 /** The moment in full. */
 export function precisely(ms) {
   return full.format(new Date(ms));
+}
+
+/** The time of day. */
+export function clockTime(ms) {
+  return clock.format(new Date(ms));
+}
+
+/** "312 MB". */
+export function bytes(n) {
+  const power = Math.min(4, Math.floor(Math.log10(Math.max(1, n)) / 3));
+  return `${tenth.format(n / 1000 ** power)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
 }
 
 /** RFC 3339, Twitter's format or epoch ms, as epoch ms; NaN when it is none of these. */

@@ -1,7 +1,7 @@
 // The table: rows in the DOM, the newest on top, at most ROWS_MAX of them. It must not know where rows come from.
 
 import { at, cell, element, refreshTimes, sortKey } from "./cells.js";
-import * as numbers from "./numbers.js";
+import { originals } from "./originals.js";
 
 /** Rows kept in the page. */
 export const ROWS_MAX = 500;
@@ -12,6 +12,8 @@ const FRESH_MS = 3400;
 
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
+/** Rows are cards there, which would slide over what stands above them. */
+const phone = matchMedia("(max-width: 860px)");
 
 export class Table {
   /** Calls `onchange` when it was sorted, or a row was opened or closed. */
@@ -134,6 +136,8 @@ export class Table {
       button.type = "button";
       button.addEventListener("click", () => this.#sortBy(index));
       const th = element("th", column.end ? "end" : "", button);
+      th.classList.toggle("spare", column.phoneHidden);
+      if (column.width) Object.assign(th.style, { width: column.width, minWidth: column.width });
       th.scope = "col";
       th.setAttribute("role", "columnheader");
       tr.append(th);
@@ -196,7 +200,7 @@ export class Table {
   }
 
   #slide(distance) {
-    if (calm.matches || distance <= 0) return;
+    if (calm.matches || phone.matches || distance <= 0) return;
     const frames = [{ transform: `translateY(${-distance}px)` }, { transform: "none" }];
     this.body.animate(frames, { duration: SLIDE_MS, easing: "cubic-bezier(.2, .8, .2, 1)" });
   }
@@ -244,7 +248,7 @@ export class Table {
 
   #open(tr) {
     const { row } = this.items.find((item) => item.tr === tr);
-    const panel = originals(row, this.columns.length + 1);
+    const panel = originalsRow(row, this.columns.length + 1);
     const toggle = tr.querySelector(".toggle");
     toggle.setAttribute("aria-expanded", "true");
     tr.classList.add("open");
@@ -297,11 +301,8 @@ function chevron() {
   return svg;
 }
 
-function originals(row, columns) {
-  const primary = row.primary ?? [];
-  const sides = element("div", "sides", side("Foreign: the event that asked", row.foreign));
-  primary.forEach((value, i) => sides.append(side(primary.length > 1 ? `Primary ${i + 1} of ${primary.length}` : "Primary: what it matched", value)));
-  const td = element("td", "", facts(row), sides);
+function originalsRow(row, columns) {
+  const td = element("td", "", ...originals(row), whereabouts(row));
   td.colSpan = columns;
   td.setAttribute("role", "cell");
   const tr = element("tr", "originals", td);
@@ -309,19 +310,8 @@ function originals(row, columns) {
   return tr;
 }
 
-function facts(row) {
-  const when = (ms) => (Number.isFinite(ms) ? numbers.precisely(ms) : "–");
-  const list = element("dl", "facts");
-  const all = [
-    ["Key", row.key], ["Id", row.id], ["Log position", `partition ${row.partition}, offset ${numbers.count(row.offset)}`],
-    ["Foreign event", when(row.foreign_ts)], ["Primary event", when(row.primary_ts)], ["Joined", when(row.joined_ts)],
-  ];
-  for (const [name, value] of all) list.append(element("div", "", element("dt", "", name), element("dd", "", value ?? "–")));
-  return list;
-}
-
-function side(title, value) {
-  const pre = element("pre", "", JSON.stringify(value, null, 2) ?? "–");
-  pre.tabIndex = 0;
-  return element("div", "", element("h3", "", title), pre);
+function whereabouts({ id }) {
+  const link = element("a", "", "All that is known of this event");
+  link.href = `/lookup?${new URLSearchParams({ id })}`;
+  return element("p", "onward", link);
 }

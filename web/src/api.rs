@@ -1,4 +1,5 @@
-//! The JSON API: `/api/rows`, newest first, filtered and paged, and `/api/status`. Rows go out as they are stored.
+//! The JSON API: `/api/rows`, newest first, filtered and paged, `/api/status` and
+//! `/api/history`. Rows go out as they are stored.
 
 use crate::error::ApiError;
 use crate::filter::Filter;
@@ -72,6 +73,14 @@ pub(crate) async fn status(State(web): State<Web>) -> impl IntoResponse {
     (
         [(header::CACHE_CONTROL, "no-store")],
         Json(Value::Object(status)),
+    )
+}
+
+/// `GET /api/history`.
+pub(crate) async fn history(State(web): State<Web>) -> impl IntoResponse {
+    (
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(web.board.history()),
     )
 }
 

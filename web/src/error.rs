@@ -20,6 +20,8 @@ pub(crate) enum ApiError {
     TimedOut,
     #[error("too many streams are open")]
     Full,
+    #[error("it cannot be found out: {0}")]
+    Unknown(String),
     #[error("there is nothing at this address")]
     NotFound,
 }
@@ -43,7 +45,9 @@ impl ApiError {
         match self {
             Self::Parameter { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Source(_) | Self::TimedOut | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Source(_) | Self::TimedOut | Self::Full | Self::Unknown(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }

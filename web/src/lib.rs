@@ -1,6 +1,6 @@
-//! The web role: joined rows as a live table, as JSON and as a stream of events, and a page of figures.
+//! The web role: joined rows as a live table, as JSON and as a stream of events; pages of figures, of a single event, and a manual.
 //!
-//! It reads rows through [`RowSource`] and figures through [`StatusSource`]; it must not know Kafka, the registry, nor
+//! It reads rows through [`RowSource`], figures through [`StatusSource`] and events through [`LookupSource`]; it must not know Kafka, the registry, nor
 //! what a row is about: the columns are options. Reading destroys nothing, so any number of these may run side by side.
 //!
 //! Code map: [`run`] and [`app`] put the routes together; `feed` reads new rows once for all browsers and `stream` hands
@@ -13,6 +13,9 @@ mod error;
 mod feed;
 mod filter;
 mod frame;
+mod history;
+mod lookup;
+mod manual;
 mod options;
 mod page;
 mod row;
@@ -23,8 +26,10 @@ mod stream;
 mod walk;
 
 pub use cursor::{BadCursor, Cursor};
-pub use options::{Align, Column, Format, Options};
+pub use lookup::LookupSource;
+pub use manual::slug;
+pub use options::{Align, Chapter, Column, Format, Map, Options, Place, Spot};
 pub use row::{BadRow, Row};
-pub use server::{app, run};
+pub use server::{Sources, app, run};
 pub use source::{Chunk, EmbeddedRows, Page, RedisRows, RowSource, SourceError};
 pub use status::StatusSource;

@@ -11,6 +11,10 @@ pub struct Options {
     pub subtitle: String,
     /// The table's columns, left to right; when empty, the ones every row has (time, key, id).
     pub columns: Vec<Column>,
+    /// How rows are drawn on a map; when none, there is no map.
+    pub map: Option<Map>,
+    /// What an operator can read on the page itself.
+    pub manual: Vec<Chapter>,
 }
 
 impl Default for Options {
@@ -19,6 +23,8 @@ impl Default for Options {
             title: "Ready To Fly".into(),
             subtitle: "Two streams, joined exactly once, as it happens.".into(),
             columns: Vec::new(),
+            map: None,
+            manual: Vec::new(),
         }
     }
 }
@@ -36,6 +42,79 @@ impl Options {
     }
 }
 
+/// Where a row lies on the map of the world: at a place, or on the way from one to another.
+#[derive(Clone, Debug, Default)]
+pub struct Map {
+    /// The place, or where the way begins: JSON pointers into the row.
+    pub from: Spot,
+    /// Where the way ends, if it is one.
+    pub to: Option<Spot>,
+    /// Pointer to what is said of it.
+    pub label: Option<String>,
+    /// The places that a code may name.
+    pub places: Vec<Place>,
+}
+
+/// How a row names a place, as JSON pointers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// A code of [`Map::places`].
+    Code(String),
+    /// Degrees north and degrees east.
+    Degrees(String, String),
+}
+
+impl Default for Spot {
+    fn default() -> Self {
+        Self::Code(String::new())
+    }
+}
+
+/// A place that has a code.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// What rows call it.
+    pub code: String,
+    /// What people call it.
+    pub name: String,
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+}
+
+impl Map {
+    /// The map as the page's code reads it.
+    pub(crate) fn to_json(&self) -> Value {
+        let place =
+            |place: &Place| json!([place.code, place.name, place.latitude, place.longitude]);
+        json!({
+            "from": self.from.pointers(),
+            "to": self.to.as_ref().map(Spot::pointers),
+            "label": self.label,
+            "places": self.places.iter().map(place).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Spot {
+    fn pointers(&self) -> Vec<&str> {
+        match self {
+            Self::Code(code) => vec![code],
+            Self::Degrees(latitude, longitude) => vec![latitude, longitude],
+        }
+    }
+}
+
+/// A page of the manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Chapter {
+    /// Its name in addresses: `/manual/{name}`.
+    pub name: &'static str,
+    /// Markdown. A link to `NAME.md` leads to that chapter, if there is one.
+    pub text: &'static str,
+}
+
 /// One column of the table.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -50,6 +129,10 @@ pub struct Column {
     pub format: Format,
     /// Left or right; when none, what suits the format.
     pub align: Option<Align>,
+    /// A CSS length or percentage; when none, what the content needs.
+    pub width: Option<String>,
+    /// Whether it is left out on a phone.
+    pub phone_hidden: bool,
 }
 
 /// How a value is written.
@@ -86,6 +169,8 @@ impl Column {
             details: Vec::new(),
             format: Format::Text,
             align: None,
+            width: None,
+            phone_hidden: false,
         }
     }
 
@@ -124,6 +209,8 @@ impl Column {
             "details": self.details,
             "format": self.format.name(),
             "end": end,
+            "width": self.width,
+            "phoneHidden": self.phone_hidden,
         })
     }
 }

@@ -1,11 +1,12 @@
-//! The two pages, rendered once at the start: nothing in them changes while the process lives, all that does comes over the
+//! The pages, rendered once at the start: nothing in them changes while the process lives, all that does comes over the
 //! API. A document is answered with a strong ETag.
 
-use crate::Options;
+use crate::{Options, manual};
 use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -15,47 +16,95 @@ pub(crate) const ASK: &str = "no-cache";
 #[derive(Template)]
 #[template(path = "table.html")]
 struct TablePage<'a> {
-    title: &'a str,
-    subtitle: &'a str,
-    version: &'a str,
+    site: &'a Site<'a>,
+    here: &'static str,
     columns: &'a str,
+    /// Empty: there is no map.
+    map: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "status.html")]
 struct StatusPage<'a> {
+    site: &'a Site<'a>,
+    here: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "lookup.html")]
+struct LookupPage<'a> {
+    site: &'a Site<'a>,
+    here: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "manual.html")]
+struct ManualPage<'a> {
+    site: &'a Site<'a>,
+    here: &'static str,
+    chapters: &'a [manual::Page],
+    chapter: &'a manual::Page,
+}
+
+/// What all pages say.
+struct Site<'a> {
     title: &'a str,
     subtitle: &'a str,
+    /// The assets'.
     version: &'a str,
+    /// The table's sky has a map.
+    has_map: bool,
+    /// Where the manual begins; empty: there is none.
+    manual: &'a str,
 }
 
 /// The rendered pages.
 pub(crate) struct Pages {
     pub(crate) table: Document,
     pub(crate) status: Document,
+    pub(crate) lookup: Document,
+    /// By the chapter's name.
+    pub(crate) manual: BTreeMap<&'static str, Document>,
 }
 
 impl Pages {
     /// `version` is the assets'.
     pub(crate) fn render(options: &Options, version: &str) -> Self {
-        let Options {
-            title, subtitle, ..
-        } = options;
-        let columns = options.columns_json().to_string();
-        let table = TablePage {
-            title,
-            subtitle,
+        let chapters = manual::pages(&options.manual);
+        let site = &Site {
+            title: &options.title,
+            subtitle: &options.subtitle,
             version,
-            columns: &columns,
+            has_map: options.map.is_some(),
+            manual: chapters.first().map_or("", |chapter| chapter.name),
         };
-        let status = StatusPage {
-            title,
-            subtitle,
-            version,
+        let columns = options.columns_json().to_string();
+        let map = options.map.as_ref().map(|map| map.to_json().to_string());
+        let chapter = |chapter| {
+            let chapters = &chapters[..];
+            html(&ManualPage {
+                site,
+                here: "manual",
+                chapters,
+                chapter,
+            })
         };
         Self {
-            table: html(&table),
-            status: html(&status),
+            table: html(&TablePage {
+                site,
+                here: "table",
+                columns: &columns,
+                map: map.as_deref().unwrap_or_default(),
+            }),
+            status: html(&StatusPage {
+                site,
+                here: "status",
+            }),
+            lookup: html(&LookupPage {
+                site,
+                here: "lookup",
+            }),
+            manual: chapters.iter().map(|c| (c.name, chapter(c))).collect(),
         }
     }
 }

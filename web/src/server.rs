@@ -3,14 +3,15 @@
 use crate::assets::{self, Assets};
 use crate::error::ApiError;
 use crate::feed::Feed;
+use crate::lookup::{self, Finder};
 use crate::page::{ASK, Pages};
 use crate::status::Board;
-use crate::{Options, RowSource, StatusSource, api, stream};
+use crate::{LookupSource, Options, RowSource, StatusSource, api, stream};
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::io;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; f
 pub(crate) struct Web {
     pub(crate) feed: Feed,
     pub(crate) board: Arc<Board>,
+    pub(crate) finder: Arc<Finder>,
     pub(crate) assets: Arc<Assets>,
     pub(crate) pages: Arc<Pages>,
     /// One permit for each stream that may still be opened.
@@ -47,16 +49,25 @@ impl Web {
     }
 }
 
+/// Whom the pages ask.
+pub struct Sources {
+    /// For rows.
+    pub rows: Arc<dyn RowSource>,
+    /// For figures, if anybody knows them.
+    pub status: Option<Arc<dyn StatusSource>>,
+    /// For where an event is, if anybody knows that.
+    pub lookup: Option<Arc<dyn LookupSource>>,
+}
+
 /// Serves on `listener` until `shutdown`. `extra` holds the routes that every role has: health and metrics.
 pub async fn run(
     options: Options,
-    source: Arc<dyn RowSource>,
-    status: Option<Arc<dyn StatusSource>>,
+    sources: Sources,
     listener: TcpListener,
     extra: Router,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let app = app(&options, source, status, shutdown.clone()).merge(extra);
+    let app = app(&options, sources, shutdown.clone()).merge(extra);
     let stop = shutdown.clone();
     let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
@@ -70,30 +81,32 @@ async fn out_of_patience(shutdown: CancellationToken) {
     tokio::time::sleep(DRAIN).await;
 }
 
-/// The routes, testable without a socket. Needs a tokio runtime: the reader of new rows starts here and ends with
-/// `shutdown`.
-pub fn app(
-    options: &Options,
-    source: Arc<dyn RowSource>,
-    status: Option<Arc<dyn StatusSource>>,
-    shutdown: CancellationToken,
-) -> Router {
+/// The routes, testable without a socket. Needs a tokio runtime: the reader of new rows and the keeper of the history start
+/// here and end with `shutdown`.
+pub fn app(options: &Options, sources: Sources, shutdown: CancellationToken) -> Router {
     let assets = Assets::load();
+    let board = Arc::new(Board::new(sources.status));
+    tokio::spawn(board.clone().remember(shutdown.clone()));
     let web = Web {
         pages: Arc::new(Pages::render(options, &assets.version)),
         assets,
-        feed: Feed::start(source, shutdown),
-        board: Arc::new(Board::new(status)),
+        feed: Feed::start(sources.rows, shutdown),
+        board,
+        finder: Arc::new(Finder::new(sources.lookup)),
         seats: Arc::new(Semaphore::new(STREAMS_MAX)),
         started: Instant::now(),
     };
     let router = Router::new()
         .route("/", get(table_page))
         .route("/status", get(status_page))
+        .route("/lookup", get(lookup_page))
+        .route("/manual/{chapter}", get(manual_page))
         .route("/assets/{version}/{file}", get(assets::asset))
         .route("/api/rows", get(api::rows))
         .route("/api/stream", get(stream::stream))
         .route("/api/status", get(api::status))
+        .route("/api/history", get(api::history))
+        .route("/api/lookup", get(lookup::lookup))
         .fallback(async || ApiError::NotFound)
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(count));
@@ -124,6 +137,21 @@ async fn table_page(State(web): State<Web>, headers: HeaderMap) -> Response {
 
 async fn status_page(State(web): State<Web>, headers: HeaderMap) -> Response {
     web.pages.status.answer(&headers, ASK)
+}
+
+async fn lookup_page(State(web): State<Web>, headers: HeaderMap) -> Response {
+    web.pages.lookup.answer(&headers, ASK)
+}
+
+async fn manual_page(
+    State(web): State<Web>,
+    Path(chapter): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match web.pages.manual.get(chapter.as_str()) {
+        Some(document) => document.answer(&headers, ASK),
+        None => ApiError::NotFound.into_response(),
+    }
 }
 
 /// Counts by route, not by address: addresses come from outside and have no bound.

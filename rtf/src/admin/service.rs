@@ -3,7 +3,7 @@
 use super::control::RegistryControl;
 use super::token::Token;
 use super::{Local, Reporter};
-use rtf_dispatcher::{AGES, DispatcherHandle, OperatorError, Rewound, Which};
+use rtf_dispatcher::{AGES, DispatcherHandle, OperatorError, Rewound, WaitingEvent, Which};
 use rtf_proto::pb::admin_server::{Admin, AdminServer};
 use rtf_proto::{EventId, JoinKey, MAX_ID_BYTES, RegistryError, TopicId, pb};
 use rtf_registry::{PartitionDigest, Standing};
@@ -114,6 +114,7 @@ fn dispatcher_status(dispatcher: &DispatcherHandle) -> pb::DispatcherStatus {
             wakeups: tally.wakeups,
             parked: tally.parked,
             wasted: tally.wasted,
+            row_too_large: tally.row_too_large,
         }),
         parked: (status.parked.into_iter())
             .map(|tier| pb::Parked {
@@ -176,6 +177,26 @@ fn found(standing: Option<Standing>) -> pb::AdminLookupResponse {
             ids: standing.bucket.ids,
             sealed: standing.bucket.sealed,
         }),
+        waiting: None,
+    }
+}
+
+fn waiting(event: Option<WaitingEvent>) -> pb::AdminLookupResponse {
+    let waiting = event.map(|event| pb::WaitingEvent {
+        key: event
+            .key
+            .map_or_else(Default::default, |key| key.as_bytes().to_vec().into()),
+        attempts: event.attempts,
+        first_seen_ms: event.first_seen_ms,
+        due_ms: event.due_ms,
+        topic: event.source.topic.to_string(),
+        partition: event.source.partition,
+        offset: event.source.offset,
+        tier: event.tier.unwrap_or_default(),
+    });
+    pb::AdminLookupResponse {
+        waiting,
+        ..pb::AdminLookupResponse::default()
     }
 }
 
@@ -216,6 +237,7 @@ impl Admin for AdminService {
             ready: report.ready,
             reason: report.reason,
             json: report.figures.to_string(),
+            memory_bytes: report.memory.unwrap_or_default(),
             dispatcher: match &self.operated {
                 Operated::Dispatcher(dispatcher) => Some(dispatcher_status(dispatcher)),
                 Operated::Registry(_) | Operated::Nothing => None,
@@ -315,14 +337,18 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::AdminLookupRequest>,
     ) -> Result<Response<pb::AdminLookupResponse>, Status> {
-        let registry = self.registry("Lookup")?;
         let id = request.into_inner().id;
         if id.is_empty() || id.len() > MAX_ID_BYTES {
             let words = format!("an id has 1 to {MAX_ID_BYTES} bytes, not {}", id.len());
             return Err(Status::invalid_argument(words));
         }
-        let standing = registry.handle().standing(EventId::new(id)).await?;
-        Ok(Response::new(found(standing)))
+        let id = EventId::new(id);
+        let answer = match &self.operated {
+            Operated::Registry(registry) => found(registry.handle().standing(id).await?),
+            Operated::Dispatcher(dispatcher) => waiting(dispatcher.find(&id)),
+            Operated::Nothing => return Err(self.not_for("Lookup", EITHER)),
+        };
+        Ok(Response::new(answer))
     }
 
     async fn digest(

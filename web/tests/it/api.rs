@@ -1,11 +1,11 @@
 //! `/api/rows` and `/api/status` over the embedded store.
 
-use crate::support::{PARTITIONS, Site, Store, row};
+use crate::support::{PARTITIONS, Site, Store, row, rows_only};
 use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use proptest::prelude::*;
-use rtf_web::{Options, StatusSource, app};
+use rtf_web::{Options, Sources, StatusSource, app};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -215,12 +215,11 @@ impl StatusSource for Figures {
 }
 
 async fn status(source: Option<Arc<dyn StatusSource>>) -> Value {
-    let app = app(
-        &Options::default(),
-        Store::new().source(),
-        source,
-        CancellationToken::new(),
-    );
+    let sources = Sources {
+        status: source,
+        ..rows_only(Store::new().source())
+    };
+    let app = app(&Options::default(), sources, CancellationToken::new());
     let request = Request::get("/api/status").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

@@ -1,9 +1,9 @@
 //! The pages and their assets: complete, cached, compressed, locked down, escaped.
 
-use crate::support::{Site, Store};
+use crate::support::{Site, Store, rows_only};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
-use rtf_web::{Column, Format, Options, app};
+use rtf_web::{Chapter, Column, Format, Map, Options, Place, Spot, app};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -15,6 +15,29 @@ async fn text(response: Response<Body>) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
+/// Everything that there can be on the pages.
+fn full() -> Options {
+    let place = Place {
+        code: "AUS".into(),
+        name: "Austin, TX".into(),
+        latitude: 30.2,
+        longitude: -97.7,
+    };
+    Options {
+        map: Some(Map {
+            from: Spot::Code("/primary/0/code".into()),
+            to: Some(Spot::Degrees("/foreign/lat".into(), "/foreign/lon".into())),
+            label: None,
+            places: vec![place],
+        }),
+        manual: vec![Chapter {
+            name: "one",
+            text: "# One\n\n## A heading\n\nWords.",
+        }],
+        ..Options::default()
+    }
+}
+
 /// The addresses in a page's `href` and `src`, or a module's `from`, resolved against the page's folder of assets.
 fn addresses(text: &str, folder: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -22,6 +45,7 @@ fn addresses(text: &str, folder: &str) -> Vec<String> {
         ("href=\"/assets", "/assets"),
         ("src=\"/assets", "/assets"),
         ("from \"./", folder),
+        ("import(\"./", folder),
     ] {
         let after = text.split(mark).skip(1);
         found.extend(after.map(|rest| format!("{base}{}", rest.split('"').next().unwrap())));
@@ -31,8 +55,8 @@ fn addresses(text: &str, folder: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_are_complete_and_light() {
-    let site = Site::over(Store::new().source());
-    for page in ["/", "/status"] {
+    let site = Site::with(&full(), Store::new().source());
+    for page in ["/", "/status", "/lookup", "/manual/one"] {
         let html = text(site.get(page).await).await;
         let folder = addresses(&html, "")[0]
             .rsplit_once('/')
@@ -58,7 +82,7 @@ async fn pages_are_complete_and_light() {
             todo.extend(addresses(&asset, &folder));
             done.push(address);
         }
-        assert!(done.len() >= 6, "{done:?}");
+        assert!(done.len() >= 3, "{done:?}");
         assert!(bytes < FIRST_LOAD_BYTES, "{page} weighs {bytes}");
     }
 }
@@ -108,6 +132,10 @@ async fn everything_is_locked_down_and_compressed() {
     for path in [
         "/",
         "/status",
+        "/lookup",
+        "/manual/nothing",
+        "/api/lookup?id=1",
+        "/api/history",
         "/api/rows",
         "/api/status",
         "/nowhere",
@@ -144,14 +172,22 @@ async fn nothing_in_the_options_becomes_markup() {
                 .format(Format::Link)
                 .details([hostile]),
         ],
+        map: Some(Map {
+            from: Spot::Code(hostile.into()),
+            label: Some(hostile.into()),
+            ..Map::default()
+        }),
+        manual: vec![Chapter {
+            name: "one",
+            text: "# <script>alert(1)</script>\n\n<script>alert(1)</script>",
+        }],
     };
     let app = app(
         &options,
-        Store::new().source(),
-        None,
+        rows_only(Store::new().source()),
         CancellationToken::new(),
     );
-    for page in ["/", "/status"] {
+    for page in ["/", "/status", "/lookup", "/manual/one"] {
         let request = Request::get(page).body(Body::empty()).unwrap();
         let html = text(app.clone().oneshot(request).await.unwrap()).await;
         assert!(!html.contains("<script>alert"), "{html}");
@@ -164,6 +200,23 @@ async fn nothing_in_the_options_becomes_markup() {
             "the policy forbids inline scripts and styles"
         );
     }
+}
+
+#[tokio::test]
+async fn there_is_a_map_and_a_manual_only_where_they_are_wanted() {
+    let plain = Site::over(Store::new().source());
+    let html = text(plain.get("/").await).await;
+    assert!(!html.contains("id=\"map\"") && !html.contains("/manual/"));
+    let missing = plain.get("/manual/one").await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    let site = Site::with(&full(), Store::new().source());
+    let html = text(site.get("/").await).await;
+    assert!(html.contains("id=\"map\"") && html.contains("href=\"/manual/one\""));
+    let chapter = text(site.get("/manual/one").await).await;
+    assert!(
+        chapter.contains("<h2 id=\"a-heading\">A heading</h2>"),
+        "{chapter}"
+    );
 }
 
 #[tokio::test]

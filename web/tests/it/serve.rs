@@ -1,6 +1,6 @@
 //! The server over a socket: routes of the caller, and a stop that does not wait for open streams.
 
-use crate::support::{PATIENCE, Store};
+use crate::support::{PATIENCE, Store, rows_only};
 use axum::Router;
 use axum::routing::get;
 use rtf_web::{Options, run};
@@ -26,8 +26,7 @@ async fn it_serves_the_callers_routes_and_stops_with_streams_open() {
     let store = Store::new();
     let server = tokio::spawn(run(
         Options::default(),
-        store.source(),
-        None,
+        rows_only(store.source()),
         listener,
         extra,
         stop.clone(),

@@ -6,7 +6,7 @@ use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use rtf_rows::{AppendOutcome, Limits, Rows};
-use rtf_web::{Cursor, EmbeddedRows, Options, RowSource, app};
+use rtf_web::{Cursor, EmbeddedRows, Options, RowSource, Sources, app};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +62,15 @@ impl Store {
     }
 }
 
+/// A page that knows rows and nothing else.
+pub fn rows_only(rows: Arc<dyn RowSource>) -> Sources {
+    Sources {
+        rows,
+        status: None,
+        lookup: None,
+    }
+}
+
 /// An app; it stops with the test.
 pub struct Site {
     pub router: Router,
@@ -70,8 +79,12 @@ pub struct Site {
 
 impl Site {
     pub fn over(source: Arc<dyn RowSource>) -> Self {
+        Self::with(&Options::default(), source)
+    }
+
+    pub fn with(options: &Options, source: Arc<dyn RowSource>) -> Self {
         let stop = CancellationToken::new();
-        let router = app(&Options::default(), source, None, stop.clone());
+        let router = app(options, rows_only(source), stop.clone());
         Self {
             router,
             _stop: stop.drop_guard(),
