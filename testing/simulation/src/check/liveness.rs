@@ -1,0 +1,38 @@
+//! When the faults are healed, the backlog drains within a bound.
+
+use crate::check::rows;
+use crate::workload::FOREIGN;
+use crate::world::{GROUP, World};
+
+/// The promise.
+pub const INVARIANT: &str = "after the faults the backlog drains within its bound";
+
+/// What is left to be done, if anything.
+pub fn left(world: &World) -> Option<String> {
+    let (sent, ledger) = (world.sent.borrow(), world.ledger.borrow());
+    let is_open = |id: &&_| !ledger.winners.contains_key(id);
+    let open: Vec<_> = sent.events.keys().filter(is_open).collect();
+    if let Some(first) = open.first() {
+        return Some(format!(
+            "{} events are not resolved, like {first}",
+            open.len()
+        ));
+    }
+    if !rows::is_complete(&ledger, &world.redis.borrow()) {
+        return Some("rows are missing in Redis".into());
+    }
+    let committed = world.kafka.committed(GROUP);
+    world.kafka.with_topic(FOREIGN, |topic| {
+        let mut partitions = (0..).zip(&topic.partitions);
+        let behind = partitions.find(|(number, partition)| {
+            committed.get(number).copied().unwrap_or(0) < partition.end
+        });
+        behind.map(|(number, partition)| {
+            let committed = committed.get(&number);
+            format!(
+                "partition {number} ends at {}, and {committed:?} is committed",
+                partition.end
+            )
+        })
+    })
+}

@@ -1,0 +1,444 @@
+//! The simulated Kafka, which lies as the real one does: acknowledgements get lost, appends that failed arrive minutes later or twice, leaders
+//! change and take what was not replicated with them, offsets have gaps, clocks jump, groups rebalance at any moment.
+
+mod group;
+mod lies;
+mod topic;
+
+pub use lies::{Fate, Lies};
+pub use topic::Topic;
+
+use crate::machine::{BEGINNING_MS, now_ms};
+use crate::trace::trace;
+use crate::world::world;
+use group::Group;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rtf_kafka::simulated::{Append, Fetched, MemberId, Order, SimulatedKafka};
+use rtf_kafka::{AppendError, Deliveries, GroupOptions, TopicInfo};
+use rtf_proto::{Offset, Original, PartitionId, TopicId};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// One for each of some partitions of topics.
+type Offsets = BTreeMap<(String, PartitionId), Offset>;
+
+struct Inner {
+    random: ChaCha8Rng,
+    lies: Lies,
+    topics: BTreeMap<String, Topic>,
+    groups: BTreeMap<String, Group>,
+    members: BTreeMap<MemberId, String>,
+    numbers: u64,
+    /// Producers that are fenced, or will be with their next append.
+    broken: BTreeSet<u64>,
+    /// A producer's appends arrive in order, as an idempotent producer's do.
+    in_order: BTreeMap<(u64, PartitionId), u64>,
+    /// Clients that get no answer, and until when.
+    cut_off: BTreeMap<String, u64>,
+    /// Clients that do not get records from some offsets on, and until when.
+    behind: BTreeMap<String, (u64, Offsets)>,
+    /// Appends that are to arrive.
+    on_their_way: u64,
+}
+
+/// The cluster.
+pub struct Cluster {
+    inner: RefCell<Inner>,
+    /// By topic.
+    news: RefCell<BTreeMap<String, Arc<Notify>>>,
+}
+
+impl Cluster {
+    /// No topics.
+    pub fn new(seed: u64, lies: Lies) -> Self {
+        let inner = Inner {
+            random: ChaCha8Rng::seed_from_u64(seed ^ 0x006B_6166_6B61),
+            lies,
+            topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            members: BTreeMap::new(),
+            numbers: 0,
+            broken: BTreeSet::new(),
+            in_order: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            on_their_way: 0,
+        };
+        Self {
+            inner: RefCell::new(inner),
+            news: RefCell::default(),
+        }
+    }
+
+    /// Appends at once, and truly.
+    pub fn send(&self, topic: &str, partition: PartitionId, original: Original) -> Offset {
+        let mut inner = self.inner.borrow_mut();
+        let to = inner.topics.get_mut(topic).expect("it was made");
+        let to = &mut to.partitions[partition as usize];
+        let offset = to.append(partition, original, wall_ms(), 0).offset;
+        drop(inner);
+        self.ring(topic);
+        offset
+    }
+
+    /// There is news of a topic.
+    fn ring(&self, topic: &str) {
+        if let Some(news) = self.news.borrow().get(topic) {
+            news.notify_waiters();
+        }
+    }
+
+    /// There is news for members of groups.
+    fn ring_all(&self) {
+        self.news
+            .borrow()
+            .values()
+            .for_each(|news| news.notify_waiters());
+    }
+
+    /// Looks at a topic.
+    pub fn with_topic<A>(&self, topic: &str, look: impl FnOnce(&Topic) -> A) -> A {
+        look(&self.inner.borrow().topics[topic])
+    }
+
+    /// Where a group is.
+    pub fn committed(&self, group: &str) -> BTreeMap<PartitionId, Offset> {
+        let inner = self.inner.borrow();
+        let group = inner.groups.get(group);
+        group.map_or_else(BTreeMap::new, |group| group.committed().clone())
+    }
+
+    /// No lies from now on. What is on its way arrives all the same.
+    pub fn heal(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.lies = Lies::none();
+        inner.cut_off.clear();
+        inner.behind.clear();
+        inner.broken.clear();
+    }
+
+    /// Appends that are still to arrive.
+    pub fn on_their_way(&self) -> u64 {
+        self.inner.borrow().on_their_way
+    }
+
+    /// A client gets no answer for a while.
+    pub fn cut_off(&self, client: &str, for_ms: u64) {
+        let until = now_ms() + for_ms;
+        self.inner.borrow_mut().cut_off.insert(client.into(), until);
+    }
+
+    /// A client gets only the first records of each partition for a while.
+    pub fn hold_back(&self, client: &str, for_ms: u64) {
+        let inner = &mut *self.inner.borrow_mut();
+        let mut from = BTreeMap::new();
+        for (name, topic) in &inner.topics {
+            for (partition, end) in topic.ends() {
+                let first = inner.random.random_range(0..=end);
+                from.insert((name.clone(), partition), first);
+            }
+        }
+        let until = now_ms() + for_ms;
+        inner.behind.insert(client.into(), (until, from));
+    }
+
+    /// Another broker leads a partition.
+    pub fn elect(&self, topic: &str, partition: PartitionId) {
+        let mut inner = self.inner.borrow_mut();
+        if let Some(topic) = inner.topics.get_mut(topic) {
+            topic.partitions[partition as usize].leader_epoch += 1;
+        }
+    }
+
+    /// The clock of a partition's leader jumps.
+    pub fn jump(&self, topic: &str, partition: PartitionId, by_ms: i64) {
+        let mut inner = self.inner.borrow_mut();
+        if let Some(topic) = inner.topics.get_mut(topic) {
+            topic.partitions[partition as usize].ahead_ms = by_ms;
+        }
+    }
+
+    /// All groups divide their partitions anew.
+    pub fn rebalance(&self) {
+        let Inner { groups, random, .. } = &mut *self.inner.borrow_mut();
+        groups
+            .values_mut()
+            .for_each(|group| group.rebalance(random));
+        self.ring_all();
+    }
+
+    /// Members that were silent for too long are out.
+    pub fn expire(&self) {
+        let Inner { groups, random, .. } = &mut *self.inner.borrow_mut();
+        for group in groups.values_mut() {
+            if group.expire(now_ms(), random) {
+                self.ring_all();
+            }
+        }
+    }
+
+    /// All positions of all groups are lost.
+    pub fn forget_positions(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.groups.values_mut().for_each(Group::forget_positions);
+    }
+
+    /// All producers there are break with their next append.
+    pub fn break_producers(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let all = 1..=inner.numbers;
+        inner.broken.extend(all);
+    }
+
+    fn with_group<A>(
+        &self,
+        member: MemberId,
+        ask: impl FnOnce(&mut Group, &mut ChaCha8Rng) -> A,
+    ) -> Option<A> {
+        let Inner {
+            groups,
+            members,
+            random,
+            ..
+        } = &mut *self.inner.borrow_mut();
+        let group = groups.get_mut(members.get(&member)?)?;
+        Some(ask(group, random))
+    }
+
+    /// An append arrives.
+    fn arrive(&self, topic: &str, partition: PartitionId, original: Original) {
+        let mut inner = self.inner.borrow_mut();
+        inner.on_their_way -= 1;
+        let gap = inner.lies.gap(&mut inner.random.clone());
+        inner.random.random::<u32>();
+        let to = inner.topics.get_mut(topic).expect("it was made");
+        let to = &mut to.partitions[partition as usize];
+        let record = to.append(partition, original, wall_ms(), gap).clone();
+        drop(inner);
+        trace!("{topic}/{partition}/{} arrives", record.offset);
+        if let Some(world) = world() {
+            world.arrived(topic, &record);
+        }
+        self.ring(topic);
+    }
+}
+
+fn wall_ms() -> i64 {
+    BEGINNING_MS.saturating_add_unsigned(now_ms())
+}
+
+/// The cluster of this thread, if its simulation still runs.
+fn later(then: impl FnOnce(&Cluster)) {
+    if let Some(world) = world() {
+        then(&world.kafka);
+    }
+}
+
+fn arrive_in(after_ms: u64, append: &Append) {
+    let (topic, partition) = (append.topic.clone(), append.partition);
+    let original = append.original.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        later(|kafka| kafka.arrive(&topic, partition, original));
+    });
+}
+
+fn tell_in(after_ms: u64, append: &Append, is_delivered: bool) {
+    let (sequence, deliveries): (u64, Arc<dyn Deliveries>) =
+        (append.sequence, append.deliveries.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        if is_delivered {
+            deliveries.delivered(sequence);
+        } else {
+            deliveries.unknown(sequence, "the simulated broker said nothing");
+        }
+    });
+}
+
+impl SimulatedKafka for Cluster {
+    fn topic(&self, name: &str) -> Option<TopicInfo> {
+        let inner = self.inner.borrow();
+        let topic = inner.topics.get(name)?;
+        Some(TopicInfo {
+            id: topic.id,
+            partitions: topic.partitions.len() as u32,
+        })
+    }
+
+    fn create(&self, name: &str, partitions: u32) -> TopicInfo {
+        let mut inner = self.inner.borrow_mut();
+        let id = TopicId(inner.random.random());
+        let topic = Topic::new(id, partitions);
+        inner.topics.insert(name.into(), topic);
+        TopicInfo { id, partitions }
+    }
+
+    fn offsets(
+        &self,
+        client: &str,
+        topic: &str,
+        partition: PartitionId,
+    ) -> Option<(Offset, Offset)> {
+        let inner = self.inner.borrow();
+        if inner.is_cut_off(client) {
+            return None;
+        }
+        let partition = inner
+            .topics
+            .get(topic)?
+            .partitions
+            .get(partition as usize)?;
+        Some((0, partition.end))
+    }
+
+    fn fetch(&self, client: &str, topic: &str, partition: PartitionId, from: Offset) -> Fetched {
+        let inner = self.inner.borrow();
+        let is_held_back = inner.is_held_back(client, topic, partition, from);
+        let topic = inner
+            .topics
+            .get(topic)
+            .filter(|_| !inner.is_cut_off(client));
+        let Some(partition) = topic.and_then(|topic| topic.partitions.get(partition as usize))
+        else {
+            return Fetched::Silence;
+        };
+        if is_held_back {
+            return Fetched::Silence;
+        }
+        match partition.fetch(from) {
+            Some(record) => Fetched::Record(record.clone()),
+            None if from > partition.end => Fetched::OutOfRange,
+            None => Fetched::End,
+        }
+    }
+
+    fn append(&self, client: &str, producer: u64, append: Append) -> Result<(), AppendError> {
+        let mut inner = self.inner.borrow_mut();
+        if inner.broken.contains(&producer) {
+            return Err(AppendError::Fatal("fenced by the simulation".into()));
+        }
+        let inner = &mut *inner;
+        let fate = match inner.is_cut_off(client) {
+            true => inner.lies.out_of_reach(&mut inner.random),
+            false => inner.lies.fate(&mut inner.random),
+        };
+        let Fate {
+            arrives_ms,
+            again_ms,
+            told_ms,
+            is_delivered,
+        } = fate;
+        for arrives_ms in arrives_ms.into_iter().chain(again_ms) {
+            inner.on_their_way += 1;
+            let mut at = now_ms() + arrives_ms;
+            if is_delivered {
+                let before = inner
+                    .in_order
+                    .entry((producer, append.partition))
+                    .or_default();
+                at = at.max(*before);
+                *before = at;
+            }
+            arrive_in(at - now_ms(), &append);
+        }
+        if let Some(told_ms) = told_ms {
+            tell_in(told_ms, &append, is_delivered);
+        }
+        Ok(())
+    }
+
+    fn producer(&self, _client: &str) -> u64 {
+        let mut inner = self.inner.borrow_mut();
+        inner.numbers += 1;
+        inner.numbers
+    }
+
+    fn fatal(&self, producer: u64) -> Option<String> {
+        let is_broken = self.inner.borrow().broken.contains(&producer);
+        is_broken.then(|| "fenced by the simulation".into())
+    }
+
+    fn join(&self, client: &str, options: &GroupOptions) -> MemberId {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.numbers += 1;
+        let member = inner.numbers;
+        let partitions = inner.topics[&options.topic].partitions.len();
+        let group = inner.groups.entry(options.group.clone());
+        let group = group.or_insert_with(|| Group::new(&options.topic, partitions as u32));
+        group.join(member, now_ms(), &mut inner.random);
+        inner.members.insert(member, options.group.clone());
+        trace!("{client} joins {} as {member}", options.group);
+        member
+    }
+
+    fn order(&self, member: MemberId) -> Option<Order> {
+        let order = self.with_group(member, |group, random| {
+            group.order(member, now_ms(), random)
+        })?;
+        if let Some(order) = &order {
+            trace!("member {member}: {order:?}");
+        }
+        order
+    }
+
+    fn let_go(&self, member: MemberId, partitions: &[PartitionId]) {
+        self.with_group(member, |group, _| group.let_go(member, partitions));
+        self.ring_all();
+    }
+
+    fn commit(&self, member: MemberId, positions: &[(PartitionId, Offset)]) -> bool {
+        let taken = self.with_group(member, |group, _| {
+            (group.commit(member, positions)).then(|| group.topic.clone())
+        });
+        let topic = taken.flatten();
+        if let (Some(topic), Some(world)) = (&topic, world()) {
+            trace!("member {member} commits {positions:?}");
+            world.committed(topic, positions);
+        }
+        topic.is_some()
+    }
+
+    fn committed(
+        &self,
+        member: MemberId,
+        partitions: &[PartitionId],
+    ) -> Option<Vec<(PartitionId, Offset)>> {
+        self.with_group(member, |group, _| {
+            let known = group.committed().iter().map(|(p, next)| (*p, *next));
+            known.filter(|(p, _)| partitions.contains(p)).collect()
+        })
+    }
+
+    fn leave(&self, member: MemberId) {
+        self.with_group(member, |group, random| group.leave(member, random));
+        self.ring_all();
+    }
+
+    fn news(&self, topic: &str) -> Arc<Notify> {
+        let mut news = self.news.borrow_mut();
+        if let Some(news) = news.get(topic) {
+            return news.clone();
+        }
+        news.entry(topic.into()).or_default().clone()
+    }
+}
+
+impl Inner {
+    fn is_held_back(&self, client: &str, topic: &str, number: PartitionId, from: Offset) -> bool {
+        self.behind.get(client).is_some_and(|(until, limits)| {
+            let limit = limits.get(&(topic.to_owned(), number));
+            now_ms() < *until && limit.is_some_and(|limit| from >= *limit)
+        })
+    }
+
+    fn is_cut_off(&self, client: &str) -> bool {
+        self.cut_off
+            .get(client)
+            .is_some_and(|until| now_ms() < *until)
+    }
+}

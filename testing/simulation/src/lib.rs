@@ -1,0 +1,19 @@
+//! The product in a world that is made up: every role's real code over a simulated Kafka, Redis, network, disk and clock, on one thread, from one seed.
+
+mod check;
+mod faults;
+mod kafka;
+mod ledger;
+mod life;
+pub mod machine;
+pub mod mutants;
+mod network;
+pub mod plan;
+mod process;
+mod redis;
+pub mod run;
+mod trace;
+mod workload;
+mod world;
+
+pub use check::Violation;

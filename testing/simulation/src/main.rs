@@ -1,0 +1,138 @@
+//! `rtf-simulation`: runs seeds, and hunts mutants.
+
+use clap::Parser;
+use rtf_simulation::mutants::{self, first_failure, hunt};
+use rtf_simulation::plan::Plan;
+use rtf_simulation::run::{Report, run, shrink};
+use std::time::Instant;
+
+/// Simulates the whole pipeline, seed by seed. Exits 0 if nothing was violated, 1 if something was.
+#[derive(Parser)]
+struct Arguments {
+    /// Run this seed alone; print its trace, or that of the smallest plan that violates the same.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run so many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Stop at the first that fails, and say how many it took.
+    #[arg(long)]
+    first: bool,
+    /// Look for a seed that catches each of the deliberate bugs; print a table.
+    #[arg(long)]
+    mutants: bool,
+    /// Do not look for a smaller plan than the seed's own.
+    #[arg(long)]
+    whole: bool,
+    /// Print the sum over each seed's trace.
+    #[arg(long)]
+    hash: bool,
+    /// Do not print the trace.
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let is_good = match arguments.seed {
+        _ if arguments.mutants => all_mutants()?,
+        Some(seed) => one(seed, &arguments),
+        None if arguments.first => first(&arguments),
+        None => many(&arguments),
+    };
+    std::process::exit(i32::from(!is_good));
+}
+
+fn one(seed: u64, arguments: &Arguments) -> bool {
+    let mut plan = Plan::of(seed);
+    println!("seed {seed}: {plan}");
+    let report = run(&plan, true);
+    let Some(violation) = &report.violation else {
+        print(&report, arguments);
+        return true;
+    };
+    println!("violated: {}: {}", violation.invariant, violation.words);
+    if arguments.whole {
+        print(&report, arguments);
+        return false;
+    }
+    plan = shrink(&plan, violation.invariant);
+    println!("smallest: {plan}");
+    print(&run(&plan, true), arguments);
+    false
+}
+
+fn print(report: &Report, arguments: &Arguments) {
+    if !arguments.quiet {
+        report.lines.iter().for_each(|line| println!("{line}"));
+    }
+    println!("trace {:016x}", report.hash);
+    match &report.violation {
+        Some(violation) => println!("violated: {}: {}", violation.invariant, violation.words),
+        None => println!("nothing is violated"),
+    }
+}
+
+fn first(arguments: &Arguments) -> bool {
+    match first_failure(arguments.from, arguments.seeds) {
+        Some((seeds, invariant)) => {
+            println!("caught after {seeds}: {invariant}");
+            false
+        }
+        None => true,
+    }
+}
+
+fn many(arguments: &Arguments) -> bool {
+    let begun = Instant::now();
+    let (mut failed, mut events) = (Vec::new(), 0);
+    for seed in (arguments.from..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
+        let plan = Plan::of(seed);
+        events += u64::from(plan.events);
+        let report = run(&plan, false);
+        if arguments.hash {
+            println!("{seed} {:016x}", report.hash);
+        }
+        if let Some(violation) = report.violation {
+            println!("seed {seed}: {}: {}", violation.invariant, violation.words);
+            failed.push(seed);
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{} seeds with {events} events in {seconds:.1} s, {:.0} seeds a second; {} failed: {failed:?}",
+        arguments.seeds,
+        arguments.seeds as f64 / seconds,
+        failed.len()
+    );
+    failed.is_empty()
+}
+
+fn all_mutants() -> anyhow::Result<bool> {
+    let program = std::env::current_exe()?;
+    println!("| mutant | seeds | caught by |\n|---|---|---|");
+    let mut survivors = 0;
+    for mutant in mutants::ALL {
+        match hunt(&program, mutant)? {
+            Some(caught) => {
+                println!(
+                    "| `{}`: {} | {} | {} |",
+                    mutant.name, mutant.words, caught.seeds, caught.invariant
+                );
+            }
+            None => {
+                survivors += 1;
+                println!(
+                    "| `{}`: {} | survives {} | |",
+                    mutant.name,
+                    mutant.words,
+                    mutants::SEEDS_MAX
+                );
+            }
+        }
+    }
+    Ok(survivors == 0)
+}

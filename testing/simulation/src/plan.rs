@@ -1,0 +1,179 @@
+//! What a seed stands for: the size of everything, and which faults are switched on (swarm testing: a random part of them).
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
+use std::fmt;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fault {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A process is killed, and started again.
+    Kill = "kill",
+    /// A process is told to stop, and started again.
+    Stop = "stop",
+    /// A process does nothing for longer than its session, and goes on as if nothing had been.
+    Stall = "stall",
+    /// A process is killed together with its machine: what was not synced is lost.
+    PowerCut = "power-cut",
+    /// A registry is killed and its directory removed.
+    Wipe = "wipe",
+    /// An append is in the log, and its producer does not hear of it.
+    LostAck = "lost-ack",
+    /// An append failed, and arrives minutes later.
+    Ghost = "ghost",
+    /// An append was not replicated when its leader died.
+    Truncation = "truncation",
+    /// An append arrives twice.
+    Double = "double",
+    /// Offsets are skipped.
+    Gap = "gap",
+    /// Partitions get new leaders.
+    Election = "election",
+    /// A leader's clock jumps by up to an hour, forth and back.
+    Jump = "jump",
+    /// A process gets no answer from Kafka for a while.
+    CutOff = "cut-off",
+    /// A process that starts, or any other now and then, gets the latest records later than others.
+    Lag = "lag",
+    /// All producers are fenced.
+    Fenced = "fenced",
+    /// Groups divide their partitions anew.
+    Rebalance = "rebalance",
+    /// The groups' positions are lost.
+    LostPositions = "lost-positions",
+    /// Calls between processes do not arrive.
+    LostCall = "lost-call",
+    /// Their answers do not.
+    LostAnswer = "lost-answer",
+    /// Calls and answers take up to seconds.
+    Slow = "slow",
+    /// Wake-ups do not arrive.
+    LostWakeUp = "lost-wake-up",
+    /// Redis fails over to a replica that lacks the latest rows.
+    RedisForgets = "redis-forgets",
+    /// Redis is emptied.
+    RedisFlushed = "redis-flushed",
+    /// Redis does what it is told, and nobody hears of it; or it refuses.
+    RedisSilent = "redis-silent",
+    /// An append to Redis arrives seconds after its publisher gave it up.
+    RedisLate = "redis-late",
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A simulation, before it runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// What it was drawn from, and what is drawn while it runs.
+    pub seed: u64,
+    /// Foreign events, without those that are sent twice.
+    pub events: u32,
+    /// Partitions of the foreign and of the primary topic.
+    pub partitions: u32,
+    /// Partitions of the join log.
+    pub log_partitions: u32,
+    /// Replicas of the registry.
+    pub registries: usize,
+    /// Joiners.
+    pub joiners: usize,
+    /// Dispatchers.
+    pub dispatchers: usize,
+    /// Publishers.
+    pub publishers: usize,
+    /// All is sent within this.
+    pub sending_ms: u64,
+    /// Records of a dispatcher's batch.
+    pub batch: usize,
+    /// The horizon is short: ids are forgotten while it runs.
+    pub is_forgetful: bool,
+    /// When all is done, the foreign topic is read again from its beginning.
+    pub is_read_again: bool,
+    /// What goes wrong.
+    pub faults: BTreeSet<Fault>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let random = &mut random;
+        let is_forgetful = random.random_ratio(1, 4);
+        Self {
+            seed,
+            events: random.random_range(500..700),
+            partitions: random.random_range(1..=4),
+            log_partitions: random.random_range(1..=3),
+            registries: random.random_range(1..=3),
+            joiners: random.random_range(1..=2),
+            dispatchers: random.random_range(1..=3),
+            publishers: random.random_range(1..=2),
+            sending_ms: random.random_range(3_000..9_000),
+            batch: random.random_range(2..=16),
+            is_forgetful,
+            is_read_again: is_forgetful || random.random_ratio(1, 4),
+            faults: some_of(random),
+        }
+    }
+
+    /// Whether this goes wrong in it.
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}
+
+fn some_of(random: &mut ChaCha8Rng) -> BTreeSet<Fault> {
+    // Now and then none at all: then nothing may take its time either.
+    let most = Fault::ALL.len() / 2;
+    let count = random.random_range(0..=most);
+    Fault::ALL.choose_multiple(random, count).copied().collect()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
+        write!(
+            f,
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers, {} publishers{}{}; faults: {}",
+            self.events,
+            self.partitions,
+            self.log_partitions,
+            self.registries,
+            self.joiners,
+            self.dispatchers,
+            self.publishers,
+            if self.is_forgetful { ", forgetful" } else { "" },
+            if self.is_read_again {
+                ", read again"
+            } else {
+                ""
+            },
+            faults.join(" ")
+        )
+    }
+}

@@ -1,0 +1,295 @@
+//! The processes: started, killed, stalled, started again.
+
+use crate::check::readiness;
+use crate::faults;
+use crate::kafka::Topic;
+use crate::life::Life;
+use crate::network::{Callee, Joiners, Registries};
+use crate::plan::Fault;
+use crate::redis::RedisOf;
+use crate::trace::trace;
+use crate::workload::{FOREIGN, PRIMARY};
+use crate::world::{GROUP, LOG, WAIT_MAX, World, world};
+use anyhow::Result;
+use futures::FutureExt;
+use rand::Rng;
+use rtf_dispatcher::Dispatcher;
+use rtf_joiner::{JoinerHandle, JoinerRole, Policy};
+use rtf_json::Folding;
+use rtf_kafka::simulated;
+use rtf_proto::Registry;
+use rtf_publisher::Publisher;
+use rtf_registry::{RegistryFailure, RegistryHandle, Replica};
+use rtf_service::Readiness;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A process that ended is started again after this, ms.
+const RESTART_MS: std::ops::Range<u64> = 20..4_000;
+/// How long ids are remembered in a forgetful plan, and in the others.
+const SHORT_HORIZON: Duration = Duration::from_secs(60);
+const LONG_HORIZON: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What a process does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Who won.
+    Registry,
+    /// The join.
+    Joiner,
+    /// Reads the foreign topic.
+    Dispatcher,
+    /// Carries rows to Redis.
+    Publisher,
+}
+
+/// One process, alive or not.
+pub struct Process {
+    /// What it does.
+    pub role: Role,
+    /// Its name, and its client's.
+    pub name: String,
+    /// Its present life.
+    pub life: Option<Arc<Life>>,
+    /// Lives so far.
+    lives: u64,
+    task: Option<AbortHandle>,
+    stop: CancellationToken,
+    registry: Option<RegistryHandle>,
+    joiner: Option<JoinerHandle>,
+}
+
+impl Process {
+    /// Not started.
+    pub fn new(role: Role, number: usize) -> Self {
+        Self {
+            role,
+            name: format!("{role:?}-{number}").to_lowercase(),
+            life: None,
+            lives: 0,
+            task: None,
+            stop: CancellationToken::new(),
+            registry: None,
+            joiner: None,
+        }
+    }
+
+    /// Its registry, to be called.
+    pub fn registry(&self) -> Option<Callee<RegistryHandle>> {
+        callee(&self.registry, &self.life)
+    }
+
+    /// Its joiner, to be called.
+    pub fn joiner(&self) -> Option<Callee<JoinerHandle>> {
+        callee(&self.joiner, &self.life)
+    }
+
+    /// Tells it to end.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    fn end(&mut self) {
+        if let Some(life) = self.life.take() {
+            life.kill();
+        }
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        (self.registry, self.joiner) = (None, None);
+    }
+}
+
+fn callee<H: Clone>(handle: &Option<H>, life: &Option<Arc<Life>>) -> Option<Callee<H>> {
+    Some(Callee {
+        handle: handle.clone()?,
+        life: life.clone()?,
+    })
+}
+
+impl World {
+    /// Starts a process.
+    pub fn start(self: &Rc<Self>, number: usize) {
+        let life = Arc::new(Life::begin());
+        let stop = CancellationToken::new();
+        let mut processes = self.processes.borrow_mut();
+        let process = &mut processes[number];
+        process.lives += 1;
+        process.life = Some(life.clone());
+        process.stop = stop.clone();
+        trace!("{} starts", process.name);
+        if self.suffers(Fault::Lag) {
+            faults::hold_back(self, &process.name);
+        }
+        let (role, name) = (process.role, process.name.clone());
+        let work = async move {
+            let run = run(role, number, name, life.clone(), stop);
+            let ended = life.live(run).await;
+            if let Some(world) = world() {
+                world.ended(number, ended);
+            }
+        };
+        process.task = Some(tokio::spawn(work).abort_handle());
+    }
+
+    /// Kills a process and has it started again.
+    pub fn kill(self: &Rc<Self>, number: usize) {
+        let mut processes = self.processes.borrow_mut();
+        let process = &mut processes[number];
+        if process.life.is_some() {
+            trace!("{} is killed", process.name);
+            process.end();
+            drop(processes);
+            self.restart(number);
+        }
+    }
+
+    fn ended(self: &Rc<Self>, number: usize, ended: Result<()>) {
+        let mut processes = self.processes.borrow_mut();
+        let process = &mut processes[number];
+        trace!("{} ends: {ended:?}", process.name);
+        process.end();
+        drop(processes);
+        if let Err(error) = ended {
+            self.failed(number, &error);
+        }
+        self.restart(number);
+    }
+
+    /// Some ends are never right, whatever went wrong around.
+    fn failed(&self, number: usize, error: &anyhow::Error) {
+        use RegistryFailure as F;
+        let is_bad = match error.downcast_ref::<RegistryFailure>() {
+            Some(F::Stalled { .. } | F::Kafka(_)) => false,
+            Some(_) => true,
+            None => error.is::<rtf_dispatcher::DispatcherError>(),
+        };
+        if is_bad {
+            let name = self.processes.borrow()[number].name.clone();
+            self.violated("no process ends by itself", format!("{name}: {error}"));
+        }
+    }
+
+    fn restart(self: &Rc<Self>, number: usize) {
+        let lives = self.processes.borrow()[number].lives;
+        let after = self.random(|random| random.random_range(RESTART_MS));
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            if let Some(world) = world() {
+                let is_next = world.processes.borrow()[number].lives == lives;
+                if is_next {
+                    world.start(number);
+                }
+            }
+        });
+    }
+}
+
+async fn run(
+    role: Role,
+    number: usize,
+    name: String,
+    life: Arc<Life>,
+    stop: CancellationToken,
+) -> Result<()> {
+    match role {
+        Role::Registry => registry(number, &name, stop).await,
+        Role::Joiner => joiner(number, &name, &life).await,
+        Role::Dispatcher => dispatcher(&name, &life, stop).await,
+        Role::Publisher => publisher(&life, stop).await,
+    }
+}
+
+async fn registry(number: usize, name: &str, stop: CancellationToken) -> Result<()> {
+    let (replica, ends) = {
+        let world = world().expect("its world is there");
+        let ends = world.kafka.with_topic(LOG, Topic::ends);
+        let options = rtf_registry::Options {
+            topic: LOG.into(),
+            partitions: world.plan.log_partitions,
+            serves: None,
+            replication: None,
+            horizon: match world.plan.is_forgetful {
+                true => SHORT_HORIZON,
+                false => LONG_HORIZON,
+            },
+            data: world.folder.join(name),
+            skip: BTreeSet::new(),
+            strict: true,
+        };
+        let replica = Replica::open(&options, &simulated::settings(name))?;
+        world.processes.borrow_mut()[number].registry = Some(replica.handle());
+        (replica, ends)
+    };
+    let (name, handle) = (name.to_owned(), replica.handle());
+    let ready = move || {
+        trace!("{name} is ready");
+        let status = handle.status().now_or_never().and_then(Result::ok);
+        let checked = readiness::check(&ends, &status.unwrap_or_default());
+        if let (Err(words), Some(world)) = (checked, world()) {
+            world.violated(readiness::INVARIANT, format!("{name}: {words}"));
+        }
+    };
+    replica.run_simulated(ready, stop).await?;
+    Ok(())
+}
+
+async fn joiner(number: usize, name: &str, life: &Arc<Life>) -> Result<()> {
+    let options = rtf_joiner::Options {
+        topic: PRIMARY.into(),
+        id: vec!["/id".into()],
+        key: vec!["/key".into()],
+        time: None,
+        expires: None,
+        folding: Folding::default(),
+        policy: Policy::First,
+        data: None,
+        memory_bytes: 64 << 20,
+        wanted_keys: 1_000,
+        batches_in_flight: 64,
+    };
+    let role = JoinerRole::open(options, &simulated::settings(name), Registries::of(life))?;
+    if let Some(world) = world() {
+        world.processes.borrow_mut()[number].joiner = Some(role.handle());
+    }
+    role.run_simulated().await?;
+    Ok(())
+}
+
+async fn dispatcher(name: &str, life: &Arc<Life>, stop: CancellationToken) -> Result<()> {
+    let batch = world().map_or(1, |world| world.plan.batch);
+    let options = rtf_dispatcher::Options {
+        id: vec!["/id".into()],
+        wait_max: WAIT_MAX,
+        retry_max: Duration::from_secs(2),
+        batch,
+        in_flight: 4,
+        // On a thread of its own it would wait for what is in flight; here nothing would come while it does.
+        drain: Duration::ZERO,
+        ..rtf_dispatcher::Options::new(FOREIGN, GROUP, vec!["/key".into()])
+    };
+    let dispatcher = Dispatcher::new(
+        options,
+        simulated::settings(name),
+        Registries::of(life),
+        Joiners::of(life),
+        Readiness::default().component("dispatcher"),
+    )?;
+    dispatcher.run_simulated(stop).await?;
+    Ok(())
+}
+
+async fn publisher(life: &Arc<Life>, stop: CancellationToken) -> Result<()> {
+    let publisher = Publisher::new(
+        rtf_publisher::Options::default(),
+        Registries::of(life),
+        Arc::new(RedisOf(life.clone())),
+        Readiness::default().component("publisher"),
+    );
+    publisher.run(stop).await;
+    Ok(())
+}
