@@ -1,7 +1,7 @@
 //! What primaries cost that memory cannot hold: loading, memory, restart, look-ups of cold and of hot keys; and, for comparison, records
 //! fetched from Kafka by their offsets.
 
-use crate::process::{peak_mib, resident_mib};
+use crate::process::{cpu_seconds, peak_mib, resident_mib};
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use rtf_joiner::parts::Store;
@@ -20,10 +20,11 @@ const PARTITIONS: u64 = 4;
 /// Events in a batch of the dispatcher, and batches on their way.
 const BATCH: u64 = 500;
 const IN_FLIGHT: usize = 16;
-/// A joiner at leisure: so many look-ups in a batch, one batch after another this often, makes 5,000 look-ups a second.
-const PACED_BATCH: u64 = 50;
-const PACE: Duration = Duration::from_millis(10);
 const TOPIC: &str = "primaries";
+/// A batch each 100 ms.
+const PACED: &str = "cold, 5,000 a second";
+/// Values made to see what making one costs.
+const MADE: u64 = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
@@ -135,15 +136,20 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn load(args: &Args, dir: &Path) -> Result<()> {
     let mut store = Store::open(&options(args, dir), Arc::new(Yes))?;
-    let began = Instant::now();
+    let before = own_cpu()?;
+    (0..MADE).for_each(|n| drop(std::hint::black_box(value(n))));
+    let making = (own_cpu()? - before) / MADE as f64;
+    let (began, before) = (Instant::now(), own_cpu()?);
     for n in 0..args.events {
         let partition = u32::try_from(n % PARTITIONS)?;
         store.take(partition, n / PARTITIONS, value(n).as_bytes())?;
     }
     let rate = rate(args.events, began);
+    let each = ((own_cpu()? - before) / args.events as f64 - making) * 1e6;
     println!(
-        "load: {rate:.0} events/s of {} B, made, parsed, indexed and merged beside",
-        value(0).len()
+        "load: {rate:.0} events/s of {} B, {each:.2} CPU µs each: parsed, indexed and merged beside; the time includes {:.2} µs for making one",
+        value(0).len(),
+        making * 1e6
     );
     store.finish()?;
     println!(
@@ -166,33 +172,31 @@ fn opened(args: &Args, dir: &Path) -> Result<()> {
     let joiner = store.joiner();
     let cold =
         |turn: u64| (0..args.questions).map(move |n| scattered(n ^ (turn << 40)) % args.events);
-    let fast = (BATCH, Duration::ZERO);
-    for (name, numbers, (batch, pace)) in [
-        (
-            "cold, paced",
-            cold(3).take(50_000).collect::<Vec<_>>(),
-            (PACED_BATCH, PACE),
-        ),
-        ("cold", cold(1).collect(), fast),
-        ("cold again", cold(2).collect(), fast),
+    for (name, numbers) in [
+        ("cold", cold(1).collect::<Vec<_>>()),
+        (PACED, cold(3).take(100_000).collect()),
+        ("cold again", cold(2).collect()),
         (
             "hot",
             cold(2).rev().take(20_000).cycle().take(1_000_000).collect(),
-            fast,
         ),
         (
             "absent",
             (0..args.questions).map(|n| args.events + n).collect(),
-            fast,
         ),
     ] {
         let wanted = name != "absent";
-        let asked = ask(&joiner, &numbers, batch as usize, pace, wanted);
-        let (rate, mut times) = runtime.block_on(asked)?;
+        let every = match name {
+            PACED => Duration::from_millis(100),
+            _ => Duration::ZERO,
+        };
+        let before = own_cpu()?;
+        let (rate, mut times) = runtime.block_on(ask(&joiner, &numbers, wanted, every))?;
+        let each = (own_cpu()? - before) * 1e6 / numbers.len() as f64;
         times.sort_unstable();
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(
-            "{name}: {rate:.0} look-ups/s; a batch of {batch}: p50 {:.1?}, p99 {:.1?}, most {:.1?}; {} MiB resident",
+            "{name}: {rate:.0} look-ups/s, {each:.2} CPU µs each; a batch of {BATCH}: p50 {:.1?}, p99 {:.1?}, most {:.1?}; {} MiB resident",
             at(0.5),
             at(0.99),
             at(1.0),
@@ -207,19 +211,21 @@ fn opened(args: &Args, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Joins in batches, so many in flight as the dispatcher has, and no more often than once in `pace`.
+/// Joins in batches, one in such a time at the most, so many in flight as the dispatcher has.
 async fn ask(
     joiner: &rtf_joiner::JoinerHandle,
     numbers: &[u64],
-    batch: usize,
-    pace: Duration,
     wanted: bool,
+    every: Duration,
 ) -> Result<(f64, Vec<Duration>)> {
     let room = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT));
     let mut work = tokio::task::JoinSet::new();
     let began = Instant::now();
-    for (turn, batch) in (0..).zip(numbers.chunks(batch)) {
-        tokio::time::sleep_until((began + pace * turn).into()).await;
+    let mut turn = tokio::time::interval(every.max(Duration::from_nanos(1)));
+    for batch in numbers.chunks(BATCH as usize) {
+        if !every.is_zero() {
+            turn.tick().await;
+        }
         let place = room.clone().acquire_owned().await?;
         let joiner = joiner.clone();
         let batch: Vec<ForeignEvent> = batch.iter().map(|n| foreign(*n)).collect();
@@ -259,6 +265,10 @@ fn foreign(n: u64) -> ForeignEvent {
         original: Original::default(),
         collect: false,
     }
+}
+
+fn own_cpu() -> Result<f64> {
+    cpu_seconds(std::process::id())
 }
 
 fn rate(count: u64, since: Instant) -> f64 {

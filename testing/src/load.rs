@@ -9,7 +9,8 @@ use rtf_synth::{Event, Join, Side, Tally};
 
 use crate::pause;
 
-const FLUSH_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than a record may take.
+const FLUSH_WITHIN: Duration = Duration::from_secs(150);
 /// Shorter waits are not waited: what is due within is sent now.
 const PACE: Duration = Duration::from_millis(2);
 

@@ -90,6 +90,8 @@ pub struct PipelineOptions {
     pub is_cluster: bool,
     /// Registries for which the configuration has an address.
     pub registries: u16,
+    /// Joiners for which the configuration has an address.
+    pub joiners: u16,
     /// Further lines of `[join.wait]`.
     pub more_wait: &'static str,
     /// Dispatchers that the configuration lists for operators; none: only the first one is known.
@@ -109,6 +111,7 @@ impl PipelineOptions {
             session_timeout: "2s",
             is_cluster: false,
             registries: REPLICAS,
+            joiners: REPLICAS,
             more_wait: "",
             dispatchers: 0,
             more: String::new(),
@@ -190,6 +193,7 @@ impl Pipeline {
             };
             let replicas = match role {
                 Role::Registry => options.registries,
+                Role::Joiner => options.joiners,
                 Role::Dispatcher => options.dispatchers.max(REPLICAS),
                 _ => REPLICAS,
             };

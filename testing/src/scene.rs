@@ -52,8 +52,12 @@ impl Scene {
     pub fn drained(&mut self, tally: &Tally) -> Result<()> {
         let progress = &mut self.progress;
         progress.wait_resolved(tally.accepted(), DRAINED_WITHIN)?;
-        progress.wait_rows(tally.joins, DRAINED_WITHIN)?;
-        progress.wait_committed(DRAINED_WITHIN)
+        if let Err(missing) = progress.wait_rows(tally.joins, DRAINED_WITHIN) {
+            // Which ones says more than how many.
+            self.check()?;
+            return Err(missing);
+        }
+        self.progress.wait_committed(DRAINED_WITHIN)
     }
 
     /// Checks that what must come of the clicks is there, and nothing else.

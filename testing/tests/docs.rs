@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-const DOCS: [&str; 2] = ["docs/rules.md", "docs/guarantees.md"];
+const DOCS: [&str; 3] = ["docs/rules.md", "docs/guarantees.md", "docs/proof-model.md"];
 /// End-to-end tests go by the names of their files.
 const END_TO_END: &str = "testing/tests";
 
@@ -31,7 +31,7 @@ fn source(path: &str) -> Result<String> {
     )?)
 }
 
-/// `path.rs: name`, `path.rs`, and `name` for another one of the file that was named before.
+/// `path.rs: name`, `path.rs`, and `name` for another one of the file that was named before; `path.mjs: words` for a test in a browser.
 #[test]
 fn the_tests_that_are_named_are_there() -> Result<()> {
     for document in DOCS {
@@ -39,8 +39,13 @@ fn the_tests_that_are_named_are_there() -> Result<()> {
         let (mut tests, mut names) = (String::new(), 0);
         for quoted in quoted(&text) {
             let (path, name) = quoted.split_once(": ").unwrap_or((quoted, ""));
-            if path.ends_with(".rs") {
+            if path.ends_with(".rs") || path.ends_with(".mjs") {
                 tests = source(path).with_context(|| document)?;
+            }
+            if path.ends_with(".mjs") {
+                let is_there = name.is_empty() || tests.contains(&format!("test(\"{name}\","));
+                ensure!(is_there, "{document}: {path} has no test \"{name}\"");
+                continue;
             }
             let name = if is_name(path) { path } else { name };
             if is_name(name) {
