@@ -57,31 +57,34 @@ impl Block {
         first..first + same.count()
     }
 
-    /// Sorts the fresh ones in; nothing is left over in the vectors.
+    /// Sorts the fresh ones in, in place: a block that grows by new vectors each time leaves holes of all sizes behind.
     fn merge(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.sort_unstable();
-        let len = self.hashes.len() + fresh.len();
-        let known = std::mem::take(&mut self.hashes);
-        let mut known = known
-            .into_iter()
-            .zip(std::mem::take(&mut self.offsets))
-            .peekable();
-        let mut fresh = fresh.into_iter().peekable();
-        self.hashes.reserve_exact(len);
-        self.offsets.reserve_exact(len);
-        loop {
-            let next = match (known.peek(), fresh.peek()) {
-                (Some(old), Some(new)) if old.0 > new.0 => fresh.next(),
-                (None, _) => fresh.next(),
-                _ => known.next(),
-            };
-            let Some((hash, offset)) = next else {
-                return;
-            };
-            self.hashes.push(hash);
-            self.offsets.push(offset);
+        self.fresh.sort_unstable();
+        let mut known = self.hashes.len();
+        let mut at = known + self.fresh.len();
+        self.hashes.resize(at, 0);
+        self.offsets.resize(at, 0);
+        // From the end, so that nothing is written over that is still to be moved.
+        while let Some(&(hash, offset)) = self.fresh.last() {
+            at -= 1;
+            if known > 0 && self.hashes[known - 1] > hash {
+                known -= 1;
+                self.hashes[at] = self.hashes[known];
+                self.offsets[at] = self.offsets[known];
+            } else {
+                self.hashes[at] = hash;
+                self.offsets[at] = offset;
+                self.fresh.pop();
+            }
         }
+    }
+
+    /// Hardly anything is put in from now on.
+    fn close(&mut self) {
+        self.merge();
+        self.hashes.shrink_to_fit();
+        self.offsets.shrink_to_fit();
+        self.fresh = Vec::new();
     }
 }
 
@@ -113,7 +116,7 @@ impl Parked {
         if !self.blocks.contains_key(&number)
             && let Some(mut full) = self.blocks.last_entry()
         {
-            full.get_mut().merge();
+            full.get_mut().close();
         }
         self.blocks.entry(number).or_default().insert(entry);
         true

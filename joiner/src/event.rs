@@ -7,6 +7,7 @@ use crate::matching::{Candidate, OrderValue};
 use rtf_json::{ExtractError, Extracted, Extractor, Fields, Parts, PointerError};
 use rtf_proto::MAX_ID_BYTES;
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Never expires.
@@ -47,11 +48,15 @@ enum OrderKind {
     Missing,
 }
 
+/// Bytes that are owned, or lie elsewhere.
+pub(crate) trait Block: Deref<Target = [u8]> {}
+impl<B: Deref<Target = [u8]>> Block for B {}
+
 /// A primary event; cheap to clone. There are millions of them, so its fields are packed.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Event {
+pub(crate) struct Event<B = Arc<[u8]>> {
     /// The payload, then those texts that do not stand in it as they are.
-    block: Arc<[u8]>,
+    block: B,
     payload: u32,
     partition: u32,
     offset: u64,
@@ -67,7 +72,10 @@ pub(crate) struct Event {
     order_kind: OrderKind,
 }
 
-impl Event {
+/// An event as it is looked at where it lies on disk.
+pub(crate) type Stored<'b> = Event<&'b [u8]>;
+
+impl<B: Block> Event<B> {
     /// The original bytes.
     pub fn payload(&self) -> &[u8] {
         &self.block[..self.payload as usize]

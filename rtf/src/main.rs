@@ -82,8 +82,9 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
                 .map(done)
         }
         Command::Verify(args) => {
-            let config = load(&args.config)?;
-            verify::run(&config, &options::kafka(&config), args.json).await
+            let config = load(&args.report.config)?;
+            let settings = options::kafka(&config);
+            verify::run(config, settings, args).await
         }
         Command::Dlq(args) => {
             let config = load(&args.config)?;

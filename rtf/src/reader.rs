@@ -65,6 +65,22 @@ impl Reader {
         partitions: impl IntoIterator<Item = PartitionId>,
         mut each: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        self.read_while(partitions, |record| {
+            each(record)?;
+            self.progress.add(1);
+            Ok(true)
+        })
+    }
+
+    /// As [`read`](Self::read), until `each` has enough. Not counted as progress.
+    ///
+    /// # Errors
+    /// A partition cannot be read, or what `each` says.
+    pub fn read_while(
+        &self,
+        partitions: impl IntoIterator<Item = PartitionId>,
+        mut each: impl FnMut(&Record<'_>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         let mut starts = Vec::new();
         let mut left: HashMap<PartitionId, Offset> = HashMap::new();
         for partition in partitions {
@@ -84,9 +100,8 @@ impl Reader {
                     let Some(end) = left.get(&partition).copied() else {
                         continue;
                     };
-                    if offset < end {
-                        each(&record)?;
-                        self.progress.add(1);
+                    if offset < end && !each(&record)? {
+                        return Ok(());
                     }
                     if offset + 1 >= end {
                         left.remove(&partition);

@@ -2,10 +2,11 @@
 //! others look into, its result does.
 
 use super::manifest::{Listed, Manifest};
+use super::segment::Cursor;
 use super::writer::Writer;
 use super::{Age, Directory, DiskError, EXPIRY_SPAN_MS, Segment};
 use crate::Policy;
-use crate::event::Event;
+use crate::event::{Block, Event};
 use crate::store::EventStore;
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
@@ -143,35 +144,27 @@ impl Context {
         let seed = manifest.seed;
         let mut moved: Vec<Moved> = inputs.iter().map(|_| Moved(Vec::new())).collect();
         let mut writer = Writer::create(&self.directory.segment(number))?;
-        let mut sources: Vec<_> = inputs.iter().map(|(segment, _)| segment.events()).collect();
-        let mut heads = Vec::with_capacity(sources.len());
-        for source in &mut sources {
-            heads.push(source.next().transpose()?);
-        }
+        let sources = inputs.iter().map(|(segment, _)| Cursor::new(segment));
+        let mut sources = sources.collect::<Result<Vec<_>, _>>()?;
         let mut events = 0;
-        loop {
-            let open = (0..)
-                .zip(&heads)
-                .filter_map(|(at, head)| Some((at, head.as_ref()?)));
-            let next = open.min_by(|(_, a), (_, b)| {
-                (a.key_hash.cmp(&b.key_hash)).then_with(|| self.order(&a.event, &b.event))
-            });
-            let Some((at, _)) = next else { break };
-            let following = sources[at].next().transpose()?;
-            let Some(found) = std::mem::replace(&mut heads[at], following) else {
-                continue;
-            };
-            if inputs[at].1.contains(found.number) {
-                continue;
+        while let Some(at) = self.next(&sources)? {
+            if let Some(entry) = sources[at].entry()?
+                && !inputs[at].1.contains(entry.number)
+            {
+                match forget(&entry.event, age) {
+                    Some(reason) => {
+                        metrics::counter!("rtf_joiner_forgotten_total", "reason" => reason)
+                            .increment(1);
+                    }
+                    None => {
+                        let id = entry.event.id().map(|id| seed.hash(id));
+                        let number = writer.push(entry.key_hash, id, &entry.event)?;
+                        moved[at].to(entry.number, number);
+                        events += 1;
+                    }
+                }
             }
-            if let Some(reason) = forget(&found.event, age) {
-                metrics::counter!("rtf_joiner_forgotten_total", "reason" => reason).increment(1);
-                continue;
-            }
-            let id = found.event.id().map(|id| seed.hash(id));
-            let number = writer.push(found.key_hash, id, &found.event)?;
-            moved[at].to(found.number, number);
-            events += 1;
+            sources[at].advance()?;
         }
         drop(sources);
         let (segment, manifest) = self.finish(writer, manifest, number, events)?;
@@ -181,6 +174,28 @@ impl Context {
             segment,
             manifest,
         })
+    }
+
+    /// Which of the sources looks at the event that comes first; `None` when all are at their ends.
+    fn next(&self, sources: &[Cursor<'_>]) -> Result<Option<usize>, DiskError> {
+        let mut first: Option<(u64, usize)> = None;
+        for (at, source) in sources.iter().enumerate() {
+            let Some(hash) = source.key_hash() else {
+                continue;
+            };
+            let comes_first = match first {
+                None => true,
+                Some((other, _)) if hash != other => hash < other,
+                Some((_, other)) => match (source.entry()?, sources[other].entry()?) {
+                    (Some(a), Some(b)) => self.order(&a.event, &b.event) == Ordering::Less,
+                    (a, _) => a.is_some(),
+                },
+            };
+            if comes_first {
+                first = Some((hash, at));
+            }
+        }
+        Ok(first.map(|(_, at)| at))
     }
 
     /// A segment without events is none.
@@ -209,13 +224,13 @@ impl Context {
         Ok((segment, manifest))
     }
 
-    fn order(&self, a: &Event, b: &Event) -> Ordering {
+    fn order<B: Block>(&self, a: &Event<B>, b: &Event<B>) -> Ordering {
         self.policy.compare(&a.candidate(), &b.candidate())
     }
 }
 
 /// Why an event is not written again.
-fn forget(event: &Event, age: &Age) -> Option<&'static str> {
+fn forget<B: Block>(event: &Event<B>, age: &Age) -> Option<&'static str> {
     let place = event.place();
     if is_past(event, age.now_ms) {
         Some("expired")
@@ -227,7 +242,7 @@ fn forget(event: &Event, age: &Age) -> Option<&'static str> {
 }
 
 /// Whether the minute in which an event expires is over: then it is as if it had never been.
-pub(crate) fn is_past(event: &Event, now_ms: i64) -> bool {
+pub(crate) fn is_past<B: Block>(event: &Event<B>, now_ms: i64) -> bool {
     let minute = |ms: i64| ms.div_euclid(EXPIRY_SPAN_MS);
     event
         .expires()

@@ -4,7 +4,7 @@ use super::error::{At, DiskError};
 use super::filter::Filter;
 use super::writer::{CRC_BYTES, ENTRY_HEADER_BYTES, ID_BYTES, PAGE_IDS};
 use super::{Age, EXPIRY_SPAN_MS};
-use crate::event::Event;
+use crate::event::{Event, Stored};
 use bytes::{Buf, BufMut};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
@@ -192,9 +192,9 @@ impl Segment {
                 if entry_hash != hash || self.is_gone(number) {
                     continue;
                 }
-                let event = Event::decode(bytes).ok_or_else(|| self.bad_block())?;
+                let event = Stored::decode(bytes).ok_or_else(|| self.bad_block())?;
                 if event.key() == key && !event.is_expired(now_ms) {
-                    events.push(event);
+                    events.push(event.to_event());
                     if events.len() == enough {
                         return Ok(());
                     }
@@ -252,38 +252,13 @@ impl Segment {
             .nth(skip)
             .flatten();
         let decoded =
-            entry.and_then(|(_, key_hash, bytes)| Some((key_hash, Event::decode(bytes)?)));
+            entry.and_then(|(_, key_hash, bytes)| Some((key_hash, Stored::decode(bytes)?)));
         let (key_hash, event) = decoded.ok_or_else(|| self.bad_block())?;
         Ok(Found {
             number,
             key_hash,
-            event,
+            event: event.to_event(),
         })
-    }
-
-    /// All events in their order, with those that are gone.
-    pub fn events(&self) -> impl Iterator<Item = Result<Found, DiskError>> + '_ {
-        let blocks = 0..self.summary.fences.len();
-        blocks.flat_map(move |number| match self.decoded(number) {
-            Ok(events) => events.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        })
-    }
-
-    fn decoded(&self, block: usize) -> Result<Vec<Found>, DiskError> {
-        let bytes = self.block(block)?;
-        let found = |entry: Option<(u32, u64, &[u8])>| {
-            let (number, key_hash, bytes) = entry?;
-            let event = Event::decode(bytes)?;
-            Some(Found {
-                number,
-                key_hash,
-                event,
-            })
-        };
-        let entries = Entries::new(&bytes, self.summary.fences[block].first);
-        let found: Option<Vec<Found>> = entries.map(found).collect();
-        found.ok_or_else(|| self.bad_block())
     }
 
     /// Whether nothing in a block matches anybody any more.
@@ -302,19 +277,31 @@ impl Segment {
     }
 
     fn block(&self, number: usize) -> Result<Vec<u8>, DiskError> {
+        let (start, end) = self.bounds(number);
+        self.read(start, end)
+    }
+
+    /// Where a block begins and ends.
+    fn bounds(&self, block: usize) -> (u64, u64) {
         let fences = &self.summary.fences;
         let end = fences
-            .get(number + 1)
+            .get(block + 1)
             .map_or(self.summary.ids_start, |next| next.start);
-        self.read(fences[number].start, end)
+        (fences[block].start, end)
     }
 
     /// A block or a page, its checksum right.
     fn read(&self, start: u64, end: u64) -> Result<Vec<u8>, DiskError> {
-        let mut bytes = vec![0; (end - start) as usize];
-        self.file.read_exact_at(&mut bytes, start).at(&self.path)?;
+        let mut bytes = Vec::new();
+        self.read_into(start, end, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_into(&self, start: u64, end: u64, bytes: &mut Vec<u8>) -> Result<(), DiskError> {
+        bytes.resize((end - start) as usize, 0);
+        self.file.read_exact_at(bytes, start).at(&self.path)?;
         match bytes.split_at_checked(CRC_BYTES) {
-            Some((crc, content)) if crc32fast::hash(content).to_le_bytes() == crc => Ok(bytes),
+            Some((crc, content)) if crc32fast::hash(content).to_le_bytes() == crc => Ok(()),
             _ => Err(self.bad_block()),
         }
     }
@@ -355,13 +342,18 @@ impl<'a> Entries<'a> {
     }
 
     fn take(&mut self) -> Option<(u32, u64, &'a [u8])> {
-        let (mut header, rest) = self.rest.split_at_checked(ENTRY_HEADER_BYTES)?;
-        let (len, hash) = (header.get_u32_le() as usize, header.get_u64_le());
-        let (bytes, rest) = rest.split_at_checked(len)?;
-        self.rest = rest;
+        let (hash, bytes) = split_entry(self.rest)?;
+        self.rest = &self.rest[ENTRY_HEADER_BYTES + bytes.len()..];
         self.number += 1;
         Some((self.number - 1, hash, bytes))
     }
+}
+
+/// The key's hash and the event of the entry that comes first in these bytes.
+fn split_entry(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut header, rest) = bytes.split_at_checked(ENTRY_HEADER_BYTES)?;
+    let (len, hash) = (header.get_u32_le() as usize, header.get_u64_le());
+    Some((hash, rest.get(..len)?))
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -376,6 +368,97 @@ impl<'a> Iterator for Entries<'a> {
             self.rest = &[];
         }
         Some(entry)
+    }
+}
+
+/// Goes through all events of a segment in their order, with those that are gone, and looks at them where they lie.
+pub(crate) struct Cursor<'s> {
+    segment: &'s Segment,
+    /// The block that is read next.
+    next: usize,
+    block: Vec<u8>,
+    /// Where in it the event stands that is looked at; at its end when there is none left.
+    at: usize,
+    number: u32,
+}
+
+/// An event that is looked at.
+pub(crate) struct Entry<'c> {
+    /// Its number in its segment.
+    pub number: u32,
+    pub key_hash: u64,
+    pub event: Stored<'c>,
+}
+
+impl<'s> Cursor<'s> {
+    /// At the first event.
+    pub fn new(segment: &'s Segment) -> Result<Self, DiskError> {
+        let mut cursor = Self {
+            segment,
+            next: 0,
+            block: Vec::new(),
+            at: 0,
+            number: 0,
+        };
+        cursor.turn()?;
+        Ok(cursor)
+    }
+
+    /// The hash of the key of the event that is looked at; `None` at the end.
+    pub fn key_hash(&self) -> Option<u64> {
+        split_entry(&self.block[self.at..]).map(|(hash, _)| hash)
+    }
+
+    /// The event that is looked at; `None` at the end.
+    pub fn entry(&self) -> Result<Option<Entry<'_>>, DiskError> {
+        let rest = &self.block[self.at..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let entry = split_entry(rest).and_then(|(key_hash, bytes)| {
+            Some(Entry {
+                number: self.number,
+                key_hash,
+                event: Stored::decode(bytes)?,
+            })
+        });
+        entry.map(Some).ok_or_else(|| self.segment.bad_block())
+    }
+
+    /// Goes on to the next event.
+    pub fn advance(&mut self) -> Result<(), DiskError> {
+        let Some((_, bytes)) = split_entry(&self.block[self.at..]) else {
+            return Ok(());
+        };
+        self.at += ENTRY_HEADER_BYTES + bytes.len();
+        self.number += 1;
+        match self.at < self.block.len() {
+            true => self.check(),
+            false => self.turn(),
+        }
+    }
+
+    /// Reads the next block, if there is one.
+    fn turn(&mut self) -> Result<(), DiskError> {
+        self.block.clear();
+        self.at = 0;
+        if self.next == self.segment.summary.fences.len() {
+            return Ok(());
+        }
+        let (start, end) = self.segment.bounds(self.next);
+        self.segment.read_into(start, end, &mut self.block)?;
+        self.at = CRC_BYTES;
+        self.number = self.segment.summary.fences[self.next].first;
+        self.next += 1;
+        self.check()
+    }
+
+    /// What is left of a block is an entry.
+    fn check(&self) -> Result<(), DiskError> {
+        match split_entry(&self.block[self.at..]) {
+            Some(_) => Ok(()),
+            None => Err(self.segment.bad_block()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::EXPIRY_SPAN_MS;
 use super::error::{At, DiskError};
 use super::filter::Filter;
 use super::segment::{Fence, Segment, Spread, Summary, TRAILER_MAGIC, encode_summary};
-use crate::event::Event;
+use crate::event::{Block, Event};
 use bytes::BufMut;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -59,11 +59,11 @@ impl Writer {
     }
 
     /// Adds the next event and gives its number. Hashes never fall, and the events of a key come in the policy's order.
-    pub fn push(
+    pub fn push<B: Block>(
         &mut self,
         key_hash: u64,
         id_hash: Option<u64>,
-        event: &Event,
+        event: &Event<B>,
     ) -> Result<u32, DiskError> {
         let number = self.events;
         let fence = self.block_fence.get_or_insert(Fence {
@@ -89,7 +89,7 @@ impl Writer {
         Ok(number)
     }
 
-    fn count(&mut self, event: &Event) {
+    fn count<B: Block>(&mut self, event: &Event<B>) {
         if let Some(expires) = event.expires() {
             *self
                 .expiring

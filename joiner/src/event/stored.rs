@@ -1,13 +1,13 @@
 //! An event as it lies on disk: its block and where in it things stand, so that nothing is parsed again.
 
-use super::{Event, OrderKind, Span};
+use super::{Block, Event, OrderKind, Span, Stored};
 use bytes::{Buf, BufMut};
 use std::sync::Arc;
 
 /// Added to an expiry, so that "never", the most frequent, takes one byte.
 const NEVER_IS_0: u64 = 2;
 
-impl Event {
+impl<B: Block> Event<B> {
     /// Appends the event.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for number in [
@@ -35,8 +35,31 @@ impl Event {
         out.put_slice(&self.block);
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; `None` when it is something else.
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+    /// Whether all spans lie in the block.
+    fn is_whole(&self) -> bool {
+        let id = Span {
+            at: self.id_at,
+            len: self.id_len.into(),
+        };
+        let order = match self.order_kind {
+            OrderKind::Text => Span::unpack(self.order),
+            _ => Span::default(),
+        };
+        let lies_within = |span: Span| {
+            let end = u64::from(span.at) + u64::from(span.len);
+            end <= self.block.len() as u64
+        };
+        let payload = Span {
+            at: 0,
+            len: self.payload,
+        };
+        [payload, self.key, id, order].into_iter().all(lies_within)
+    }
+}
+
+impl<'b> Stored<'b> {
+    /// Reads what [`encode`](Event::encode) wrote; `None` when it is something else.
+    pub fn decode(mut bytes: &'b [u8]) -> Option<Self> {
         let mut number = || take_varint(&mut bytes);
         let partition = u32::try_from(number()?).ok()?;
         let offset = number()?;
@@ -60,7 +83,7 @@ impl Event {
             _ => bytes.try_get_u64_le().ok()?,
         };
         let event = Self {
-            block: Arc::from(bytes),
+            block: bytes,
             payload,
             partition,
             offset,
@@ -76,25 +99,22 @@ impl Event {
         event.is_whole().then_some(event)
     }
 
-    /// Whether all spans lie in the block.
-    fn is_whole(&self) -> bool {
-        let id = Span {
-            at: self.id_at,
-            len: self.id_len.into(),
-        };
-        let order = match self.order_kind {
-            OrderKind::Text => Span::unpack(self.order),
-            _ => Span::default(),
-        };
-        let lies_within = |span: Span| {
-            let end = u64::from(span.at) + u64::from(span.len);
-            end <= self.block.len() as u64
-        };
-        let payload = Span {
-            at: 0,
-            len: self.payload,
-        };
-        [payload, self.key, id, order].into_iter().all(lies_within)
+    /// To be kept in memory.
+    pub fn to_event(&self) -> Event {
+        Event {
+            block: Arc::from(self.block),
+            payload: self.payload,
+            partition: self.partition,
+            offset: self.offset,
+            kafka_ts: self.kafka_ts,
+            event_ts: self.event_ts,
+            expires: self.expires,
+            order: self.order,
+            key: self.key,
+            id_at: self.id_at,
+            id_len: self.id_len,
+            order_kind: self.order_kind,
+        }
     }
 }
 
@@ -168,12 +188,12 @@ mod tests {
         fn an_event_comes_back_as_it_was(event in event()) {
             let mut bytes = Vec::new();
             event.encode(&mut bytes);
-            prop_assert_eq!(Event::decode(&bytes), Some(event));
+            prop_assert_eq!(Stored::decode(&bytes).map(|stored| stored.to_event()), Some(event));
         }
 
         #[test]
         fn anything_else_is_refused_or_whole(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            if let Some(event) = Event::decode(&bytes) {
+            if let Some(event) = Stored::decode(&bytes) {
                 let _ = (event.payload(), event.id(), event.key(), event.candidate());
             }
         }

@@ -1,5 +1,6 @@
-//! What the foreign topic says must come out.
+//! What the foreign topic says must come out, and what is parked.
 
+use super::ids::Seen;
 use super::{IdHash, hash};
 use crate::foreign_id::id_of;
 use crate::reader::Reader;
@@ -8,35 +9,14 @@ use rtf_config::Config;
 use rtf_json::Extractor;
 use rtf_kafka::{Cluster, Isolation, Settings};
 use rtf_proto::{Offset, PartitionId, Source, TopicId, header};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// The foreign topic, read once.
-#[derive(Default)]
-pub struct Foreign {
-    /// Its topic.
-    pub topic_id: TopicId,
-    /// Records in all.
-    pub records: u64,
-    /// Each event, by its id.
-    pub events: HashMap<IdHash, Seen>,
-}
-
-/// One event in the foreign topic.
-#[derive(Clone, Copy)]
-pub struct Seen {
-    /// Its first record.
-    pub partition: PartitionId,
-    /// Its first record.
-    pub offset: Offset,
-    /// Whether the group has passed it: then it must be in the log, or parked.
-    pub committed: bool,
-}
-
-/// Events parked in retry topics that have not come back.
-pub type Parked = HashSet<IdHash>;
+/// How far a group has read each partition.
+pub type Committed = Vec<(PartitionId, Option<Offset>)>;
 
 /// Where each retry topic's readers are.
-pub type Positions = Vec<(String, Vec<(PartitionId, Option<Offset>)>)>;
+pub type Positions = Vec<(String, Committed)>;
 
 /// Asks how far the retry topics are read; those that are not there yet are left out. Blocking.
 ///
@@ -57,16 +37,16 @@ pub fn retry_positions(cluster: &Cluster, config: &Config) -> anyhow::Result<Pos
     Ok(positions)
 }
 
-/// Reads the retry topics from these positions to their present ends. Blocking.
+/// Reads the retry topics from these positions to their present ends: events that have not come back. Blocking.
 ///
 /// # Errors
-/// A topic cannot be read.
+/// A topic cannot be read, or what `each` says.
 pub fn parked(
     cluster: &Cluster,
     settings: &Settings,
     positions: &Positions,
-) -> anyhow::Result<Parked> {
-    let mut parked = Parked::new();
+    mut each: impl FnMut(IdHash) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     for (topic, committed) in positions {
         let committed: HashMap<_, _> = committed.iter().copied().collect();
         let isolation = Isolation::ReadUncommitted;
@@ -75,60 +55,74 @@ pub fn parked(
         };
         reader.read(0..reader.info.partitions, |record| {
             let position = committed.get(&record.partition()).copied().flatten();
-            if record.offset() >= position.unwrap_or_default() {
-                let id = header::text(&record.headers(), header::ID).map(str::to_owned);
-                parked.extend(id.map(|id| hash(id.as_bytes())));
+            if record.offset() >= position.unwrap_or_default()
+                && let Some(id) = header::text(&record.headers(), header::ID)
+            {
+                each(hash(id.as_bytes()))?;
             }
             Ok(())
         })?;
     }
-    Ok(parked)
+    Ok(())
 }
 
-/// Reads the topic to its present end. Blocking.
-///
-/// # Errors
-/// The topic cannot be read.
-pub fn read(
-    cluster: &Cluster,
-    config: &Config,
-    settings: &Settings,
-    committed: &[(PartitionId, Option<Offset>)],
-) -> anyhow::Result<Foreign> {
-    let topic = &config.join.foreign.topic;
-    let isolation = crate::options::isolation(config);
-    let reader = Reader::open(cluster, settings, topic, isolation, "foreign")?
-        .with_context(|| format!("topic `{topic}` does not exist"))?;
-    let topic_id = reader.info.id;
-    let extractor = Extractor::new(crate::options::foreign_fields(config))?;
-    let positions: HashMap<_, _> = committed.iter().copied().collect();
-    let name: std::sync::Arc<str> = topic.as_str().into();
-    let mut foreign = Foreign {
-        topic_id,
-        ..Foreign::default()
-    };
-    reader.read(0..reader.info.partitions, |record| {
-        let source = Source {
-            topic: name.clone(),
-            topic_id,
-            partition: record.partition(),
-            offset: record.offset(),
-        };
-        let id = id_of(&extractor, record, &source);
-        let committed = positions
-            .get(&source.partition)
-            .copied()
-            .flatten()
-            .is_some_and(|next| source.offset < next);
-        foreign.records += 1;
-        let seen = Seen {
-            partition: source.partition,
-            offset: source.offset,
-            committed,
-        };
-        let known = foreign.events.entry(hash(id.as_bytes())).or_insert(seen);
-        known.committed |= committed;
-        Ok(())
-    })?;
-    Ok(foreign)
+/// The foreign topic.
+pub struct Foreign {
+    reader: Reader,
+    topic: Arc<str>,
+    extractor: Extractor,
+}
+
+impl Foreign {
+    /// Asks where it begins and ends. Blocking.
+    ///
+    /// # Errors
+    /// No answer, or there is no such topic.
+    pub fn open(cluster: &Cluster, config: &Config, settings: &Settings) -> anyhow::Result<Self> {
+        let topic = &config.join.foreign.topic;
+        let isolation = crate::options::isolation(config);
+        let reader = Reader::open(cluster, settings, topic, isolation, "foreign")?
+            .with_context(|| format!("topic `{topic}` does not exist"))?;
+        Ok(Self {
+            reader,
+            topic: topic.as_str().into(),
+            extractor: Extractor::new(crate::options::foreign_fields(config))?,
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> TopicId {
+        self.reader.info.id
+    }
+
+    /// How many partitions it has.
+    pub fn partitions(&self) -> u32 {
+        self.reader.info.partitions
+    }
+
+    /// Reads a partition to its end; `committed` is how far the group has read it. Blocking.
+    ///
+    /// # Errors
+    /// It cannot be read, or what `each` says.
+    pub fn read(
+        &self,
+        partition: PartitionId,
+        committed: Option<Offset>,
+        mut each: impl FnMut(Seen) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.reader.read([partition], |record| {
+            let source = Source {
+                topic: self.topic.clone(),
+                topic_id: self.id(),
+                partition,
+                offset: record.offset(),
+            };
+            each(Seen {
+                id: hash(id_of(&self.extractor, record, &source).as_bytes()),
+                partition,
+                offset: source.offset,
+                committed: committed.is_some_and(|next| source.offset < next),
+            })
+        })
+    }
 }

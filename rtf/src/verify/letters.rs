@@ -4,33 +4,52 @@ use crate::reader::Reader;
 use rtf_kafka::{Cluster, Isolation, Settings};
 use rtf_proto::{LogId, Offset, PartitionId, header};
 
-/// The letters of one log, by the place in the log that each names; those of a partition in the order in which they stand in it.
-pub type Letters = Vec<(PartitionId, Offset)>;
+/// The dead letters of one log.
+pub struct Letters {
+    /// `None`: there is no such topic yet.
+    reader: Option<Reader>,
+    log: String,
+}
 
-/// Reads the topic to its present end, as a reader of committed records sees it. Blocking.
-///
-/// # Errors
-/// It cannot be read.
-pub fn read(
-    cluster: &Cluster,
-    settings: &Settings,
-    topic: &str,
-    log: LogId,
-) -> anyhow::Result<Letters> {
-    let committed = Isolation::ReadCommitted;
-    let mut letters = Letters::new();
-    let Some(reader) = Reader::open(cluster, settings, topic, committed, "dead letters")? else {
-        return Ok(letters);
-    };
-    let log = log.to_string();
-    reader.read(0..reader.info.partitions, |record| {
-        let headers = record.headers();
-        let offset = header::text(&headers, header::OFFSET).and_then(|text| text.parse().ok());
-        // Letters of an earlier log may stand before, and somebody else's records anywhere.
-        if let (true, Some(offset)) = (header::text(&headers, header::LOG) == Some(&log), offset) {
-            letters.push((record.partition(), offset));
+impl Letters {
+    /// Asks where the topic begins and ends, for a reader of committed records. Blocking.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn open(
+        cluster: &Cluster,
+        settings: &Settings,
+        topic: &str,
+        log: LogId,
+    ) -> anyhow::Result<Self> {
+        let committed = Isolation::ReadCommitted;
+        Ok(Self {
+            reader: Reader::open(cluster, settings, topic, committed, "dead letters")?,
+            log: log.to_string(),
+        })
+    }
+
+    /// Reads the letters of a partition of the log, in the order in which they stand, and gives the offset in the log that each names. Blocking.
+    ///
+    /// # Errors
+    /// It cannot be read, or what `each` says.
+    pub fn read(
+        &self,
+        partition: PartitionId,
+        mut each: impl FnMut(Offset) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let reader = self.reader.iter();
+        // A split adds partitions to the log first.
+        for reader in reader.filter(|reader| partition < reader.info.partitions) {
+            reader.read([partition], |record| {
+                let headers = record.headers();
+                let offset = header::text(&headers, header::OFFSET);
+                let offset = offset.and_then(|text| text.parse().ok());
+                // Letters of an earlier log may stand before, and somebody else's records anywhere.
+                let is_ours = header::text(&headers, header::LOG) == Some(&self.log);
+                offset.filter(|_| is_ours).map_or(Ok(()), &mut each)
+            })?;
         }
         Ok(())
-    })?;
-    Ok(letters)
+    }
 }

@@ -51,6 +51,11 @@ impl Partition {
         }
     }
 
+    /// What it remembers, but for the ids.
+    pub fn into_age(self) -> Age {
+        self.age
+    }
+
     /// Another life than was thought.
     pub fn live(&mut self, life: Life) {
         self.life = life;

@@ -1,6 +1,6 @@
 //! What Redis holds: every row of every stream, in order. The only file of the binary that says `redis`.
 
-use super::{IdHash, hash, log::Log};
+use super::{IdHash, hash};
 use crate::progress::Progress;
 use anyhow::{Context, bail};
 use redis::aio::MultiplexedConnection;
@@ -17,59 +17,58 @@ const TRIES: u32 = 12;
 /// From one try to the next: a Redis that starts, or fails over, needs seconds.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// One row in the sink.
-#[derive(Clone, Copy)]
-pub struct RowSeen {
-    /// Stream it stands in.
-    pub partition: PartitionId,
-    /// Its entry id's offset.
-    pub offset: Offset,
-    /// The event it says it is of; `None` when it is not a row.
-    pub id: Option<IdHash>,
+/// The rows of a join.
+pub struct Sink {
+    join: String,
+    pages: Pages,
+    progress: Progress,
 }
 
-/// All streams.
-#[derive(Default)]
-pub struct Rows {
-    /// Every row.
-    pub rows: Vec<RowSeen>,
-    /// First and last offset of each stream, by partition; `None` for an empty one.
-    pub bounds: Vec<Option<(Offset, Offset)>>,
-}
+impl Sink {
+    /// Of the Redis that is configured; it is not asked yet.
+    ///
+    /// # Errors
+    /// `[redis].url` is none.
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            join: config.join.name.clone(),
+            pages: Pages::of(config)?,
+            progress: Progress::new("rows", None),
+        })
+    }
 
-/// Reads every stream of the join.
-///
-/// # Errors
-/// Redis does not answer, or a stream is not one of ours.
-pub async fn read(config: &Config, log: &Log) -> anyhow::Result<Rows> {
-    let mut pages = Pages::of(config)?;
-    let progress = Progress::new("rows", None);
-    let mut rows = Rows::default();
-    for partition in 0..log.partitions {
-        let stream = naming::redis_stream(&config.join.name, partition);
-        let before = rows.rows.len();
+    /// Reads the stream of a partition in its order: the offset that each row stands at, and the id it says it has; `None` when it is not a row.
+    ///
+    /// # Errors
+    /// Redis does not answer, the stream is not one of ours, or what `each` says.
+    pub async fn read(
+        &mut self,
+        partition: PartitionId,
+        mut each: impl FnMut(Offset, Option<IdHash>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let stream = naming::redis_stream(&self.join, partition);
         let mut from = "-".to_owned();
         loop {
-            let page = pages.page(&stream, &from).await?;
-            let Some(last) = page.ids.last() else { break };
+            let page = self.pages.page(&stream, &from).await;
+            let page = page.context("reading the rows in Redis")?;
+            let Some(last) = page.ids.last() else {
+                return Ok(());
+            };
             from = format!("({}", last.id);
-            progress.add(page.ids.len() as u64);
+            self.progress.add(page.ids.len() as u64);
             for entry in &page.ids {
                 let row: Option<Vec<u8>> = entry.get("row");
-                rows.rows
-                    .push(seen(partition, &entry.id, row.as_deref(), &stream)?);
+                let offset = offset_of(&entry.id, &stream)?;
+                each(offset, row.as_deref().and_then(id_of_row))?;
             }
         }
-        let of_stream = &rows.rows[before..];
-        rows.bounds.push(
-            of_stream
-                .first()
-                .zip(of_stream.last())
-                .map(|(first, last)| (first.offset, last.offset)),
-        );
     }
-    progress.finish();
-    Ok(rows)
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.progress.finish();
+    }
 }
 
 /// Reads pages, each with a few tries.
@@ -130,31 +129,22 @@ fn passes(error: &redis::RedisError) -> bool {
     error.is_io_error() || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
 }
 
-fn seen(
-    partition: PartitionId,
-    entry: &str,
-    row: Option<&[u8]>,
-    stream: &str,
-) -> anyhow::Result<RowSeen> {
-    let Some(offset) = entry
-        .strip_suffix("-0")
-        .and_then(|offset| offset.parse().ok())
-    else {
-        bail!(
+fn offset_of(entry: &str, stream: &str) -> anyhow::Result<Offset> {
+    let offset = entry.strip_suffix("-0").map(str::parse);
+    match offset {
+        Some(Ok(offset)) => Ok(offset),
+        _ => bail!(
             "stream {stream} has an entry {entry}, which is no offset of the join log: somebody else writes there"
-        );
-    };
+        ),
+    }
+}
+
+fn id_of_row(row: &[u8]) -> Option<IdHash> {
     #[derive(serde::Deserialize)]
     struct Id<'a> {
         #[serde(borrow)]
         id: std::borrow::Cow<'a, str>,
     }
-    let id = row
-        .and_then(|row| serde_json::from_slice::<Id<'_>>(row).ok())
-        .map(|row| hash(row.id.as_bytes()));
-    Ok(RowSeen {
-        partition,
-        offset,
-        id,
-    })
+    let row: Id<'_> = serde_json::from_slice(row).ok()?;
+    Some(hash(row.id.as_bytes()))
 }

@@ -15,6 +15,7 @@ const SETTINGS: Control = Control::Settings(Settings {
 /// A log written by hand, in the order it is read.
 struct Hand {
     log: Log,
+    accepted: Vec<(PartitionId, Winner)>,
     open: Option<PartitionId>,
     next: Offset,
     now: i64,
@@ -23,14 +24,19 @@ struct Hand {
 impl Hand {
     fn new(firsts: &[Offset]) -> Self {
         Self {
-            log: Log::new(LOG, firsts.to_vec()),
+            log: Log::new(LOG, None, firsts.to_vec()),
+            accepted: Vec::new(),
             open: None,
             next: 0,
             now: 10_000,
         }
     }
 
+    /// The log began with so many partitions as the first record in partition 0 says.
     fn put(&mut self, partition: PartitionId, partitions: u32, content: Content<'_>) -> Offset {
+        if partition == 0 {
+            self.log.roots.get_or_insert(partitions);
+        }
         if self.open != Some(partition) {
             self.log.open(partition);
             self.open = Some(partition);
@@ -45,8 +51,10 @@ impl Hand {
             sequence: offset,
         };
         let record = Record { stamp, content };
-        self.log
-            .record((partition, offset), self.now, Some(&record));
+        let at = (partition, offset);
+        let winner = self.log.record(at, self.now, Some(&record));
+        self.accepted
+            .extend(winner.map(|winner| (partition, winner)));
         offset
     }
 
@@ -67,9 +75,16 @@ impl Hand {
         self.put(partition, partitions, Content::Control(control))
     }
 
+    /// Where an event was decided, the last time.
     fn winner(&self, id: &str) -> Option<(PartitionId, Offset)> {
-        let winner = self.log.winners.get(&hash(id.as_bytes()))?;
-        Some((winner.partition, winner.offset))
+        let id = hash(id.as_bytes());
+        let mut newest = self.accepted.iter().rev();
+        let (partition, winner) = newest.find(|(_, winner)| winner.id == id)?;
+        Some((*partition, winner.offset))
+    }
+
+    fn is_remembered(&self, id: &str) -> bool {
+        self.log.remembered.contains(&hash(id.as_bytes()))
     }
 }
 
@@ -142,7 +157,7 @@ fn the_topic_may_be_ahead_of_the_log() {
     hand.event(1, 4, &id);
     hand.event(5, 8, &id);
     assert_eq!(hand.winner(&id), Some((1, 0)));
-    assert_eq!((hand.log.misplaced, hand.log.accepted().count()), (1, 2));
+    assert_eq!((hand.log.misplaced, hand.accepted.len()), (1, 2));
     // No record of ours in partition 0 says otherwise.
     let mut hand = Hand::new(&[0; 8]);
     hand.event(5, 8, &id);
@@ -162,22 +177,18 @@ fn parent_and_child_forget_apart() {
     let split_at = hand.now;
     hand.now += 2000;
     hand.control(0, 2, Control::Heartbeat);
-    assert!(hand.winner(&stays).is_none() && hand.log.is_resolved(&hash(stays.as_bytes())));
-    assert_eq!(hand.winner(&goes), Some((0, 2)), "it is the child's now");
+    assert!(!hand.is_remembered(&stays));
+    assert!(hand.is_remembered(&goes), "it is the child's now");
     hand.now = split_at;
     hand.control(1, 2, born(0, epoch));
     hand.event(1, 2, &goes);
     assert_eq!(hand.log.superseded, 1);
     hand.now += 2000;
     hand.control(1, 2, Control::Heartbeat);
-    assert!(hand.winner(&goes).is_none());
+    assert!(!hand.is_remembered(&goes));
     hand.event(1, 2, &goes);
     assert_eq!(hand.log.superseded, 2, "it is below the floor");
-    assert!(
-        hand.log
-            .accepted_at(&hash(goes.as_bytes()), (0, 2))
-            .is_some()
-    );
+    assert_eq!(hand.winner(&goes), Some((0, 2)));
 }
 
 #[test]
@@ -208,15 +219,53 @@ fn a_log_without_its_beginning_is_believed_until_a_checkpoint() {
 
 #[test]
 fn another_log_decides_nothing_here() {
-    let mut log = Log::new(LOG, vec![0; 2]);
+    let mut log = Log::new(LOG, None, vec![0; 2]);
     log.open(0);
-    let stamp = Stamp {
-        log: TOPIC,
-        partitions: 1,
-        incarnation: Incarnation(3),
-        sequence: 0,
-    };
-    let content = Content::Control(Control::Epoch { partitions: 2 });
-    log.record((0, 0), 0, Some(&Record { stamp, content }));
-    assert_eq!((log.misplaced, log.roots), (1, None));
+    let record = control(TOPIC, 1, Control::Epoch { partitions: 2 });
+    assert_eq!(log.record((0, 0), 0, Some(&record)), None);
+    assert_eq!(log.misplaced, 1);
+    let mut roots = Roots::new(LOG, false);
+    assert!(!roots.learn(&record) && roots.known.is_none());
+}
+
+fn control(log: LogId, partitions: u32, control: Control) -> Record<'static> {
+    Record {
+        stamp: Stamp {
+            log,
+            partitions,
+            incarnation: Incarnation(3),
+            sequence: 0,
+        },
+        content: Content::Control(control),
+    }
+}
+
+#[test]
+fn the_roots_are_told_by_the_first_record_or_by_a_checkpoint() {
+    let heartbeat = |partitions| control(LOG, partitions, Control::Heartbeat);
+    let checkpoint = Control::Checkpoint(Checkpoint {
+        counts: vec![2, 4, 8],
+        ..Checkpoint::default()
+    });
+    let mut whole = Roots::new(LOG, false);
+    assert!(whole.learn(&heartbeat(4)));
+    assert_eq!(whole.known, Some(4));
+    let mut cut = Roots::new(LOG, true);
+    assert!(!cut.learn(&heartbeat(8)));
+    assert_eq!(cut.known, Some(8), "as long as nothing better is known");
+    assert!(cut.learn(&control(LOG, 8, checkpoint)));
+    assert_eq!(cut.known, Some(2));
+}
+
+#[test]
+fn a_family_is_a_root_and_what_was_split_off_it() {
+    assert_eq!(families(8, Some(4)), [[0, 4], [1, 5], [2, 6], [3, 7]]);
+    assert_eq!(families(8, Some(2)), [[0, 2, 4, 6], [1, 3, 5, 7]]);
+    assert_eq!(families(3, None), [[0], [1], [2]]);
+    assert_eq!(
+        families(2, Some(16)),
+        [[0], [1]],
+        "another topic than it was"
+    );
+    assert!(families(0, None).iter().flatten().next().is_none());
 }
