@@ -61,6 +61,7 @@ pub use flight::{Done, Flight, Landed, Subject};
 pub use inflight::{Epoch, Inflight, Place, WindowStatus};
 pub use options::Options;
 pub use orders::{Left, OperatorError, Rewound};
+pub use parked::Parked;
 pub use parker::Parking;
 pub use recent::Mark;
 pub use retry::{Retry, Terms};

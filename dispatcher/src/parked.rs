@@ -17,7 +17,7 @@ use rtf_proto::{EventId, Header, JoinKey, Original, Source, Token, TopicId, head
 
 /// How an event waits.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Parked {
+pub struct Parked {
     /// When it is to be tried again, ms since 1970.
     pub due_ms: i64,
     /// How often a partner was looked for.

@@ -33,8 +33,17 @@ fn words(found: &Value) -> String {
             found["attempts"],
             until(&found["due_ts"])
         ),
+        "parked" => format!(
+            "{id}: waits for its partner, parked in {}; {} attempts in vain, the next in {} s at the latest, and at once when a partner comes\n",
+            found["tier"].as_str().unwrap_or_default(),
+            found["attempts"],
+            until(&found["due_ts"])
+        ),
         "unresolved" => {
-            format!("{id}: not resolved. It was never read, is being worked on, or is parked.\n")
+            let note = found["note"].as_str();
+            let note =
+                note.unwrap_or("It is not parked: it was never read, or is being worked on.");
+            format!("{id}: not resolved. {note}\n")
         }
         "forgotten" => format!("{id}: was resolved once, and is forgotten since\n"),
         state => resolved(id, state, found),

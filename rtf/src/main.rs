@@ -13,6 +13,7 @@ mod kafka_flags;
 mod lookup;
 mod manual;
 mod options;
+mod parked;
 mod progress;
 mod reader;
 mod registry;

@@ -65,30 +65,31 @@ impl Reader {
         partitions: impl IntoIterator<Item = PartitionId>,
         mut each: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.read_while(partitions, |record| {
+        let starts = partitions.into_iter().map(|partition| (partition, 0));
+        self.read_while(starts, |record| {
             each(record)?;
             self.progress.add(1);
             Ok(true)
         })
     }
 
-    /// As [`read`](Self::read), until `each` has enough. Not counted as progress.
+    /// Reads some partitions from these offsets, or from where they begin now, until `each` has enough. Not counted as progress.
     ///
     /// # Errors
     /// A partition cannot be read, or what `each` says.
     pub fn read_while(
         &self,
-        partitions: impl IntoIterator<Item = PartitionId>,
+        from: impl IntoIterator<Item = (PartitionId, Offset)>,
         mut each: impl FnMut(&Record<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let mut starts = Vec::new();
         let mut left: HashMap<PartitionId, Offset> = HashMap::new();
-        for partition in partitions {
+        for (partition, from) in from {
             let (first, end) = self.offsets[partition as usize];
-            if first < end {
+            if first.max(from) < end {
                 // Asked again, as retention goes on; given by number, because librdkafka is slow to find the beginning by name.
                 let (first, _) = self.tail.offsets(partition, ASK_WITHIN)?;
-                starts.push((partition, Start::Offset(first)));
+                starts.push((partition, Start::Offset(first.max(from))));
                 left.insert(partition, end);
             }
         }

@@ -2,25 +2,28 @@
 //! for the page.
 
 use crate::foreign_id::id_of;
-use crate::options;
 use crate::registry::replica::{Replica, at, within};
+use crate::{options, parked};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use futures::future::join_all;
 use rtf_config::Config;
-use rtf_dispatcher::{DispatcherHandle, WaitingEvent};
+use rtf_dispatcher::{DispatcherHandle, Parked, WaitingEvent};
 use rtf_json::Extractor;
 use rtf_kafka::{Cluster, Isolation, Polled, Record, Settings, Start, Tail};
 use rtf_proto::client::{Endpoints, RegistryClient};
 use rtf_proto::record::{Body, Content, decode};
 use rtf_proto::{
-    EventId, Known, LookupItem, Offset, PartitionId, Registry, Resolved, Source, naming, pb, row,
+    EventId, Known, LookupItem, Offset, PartitionId, Registry, Resolved, Source, header, naming,
+    pb, row,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Parked events are not indexed by id: they are read, some hundred thousand a second.
+const PARKED_WITHIN: Duration = Duration::from_secs(8);
 
 /// Who may have an event waiting in memory.
 pub enum Dispatchers {
@@ -130,14 +133,32 @@ impl Whereabouts {
         };
         let mut found = match waiting {
             Some(waiting) => waiting,
-            None => json!({ "state": "unresolved", "parked": self.parked().await }),
+            None => self.parked(id).await,
         };
         found["resolved"] = false.into();
         found
     }
 
+    /// Looks for it among what is parked; where that cannot be read in time, how many are parked is all there is to say.
+    async fn parked(&self, id: &EventId) -> Value {
+        let (config, settings, id) = (self.config.clone(), self.settings.clone(), id.clone());
+        let looking = tokio::task::spawn_blocking(move || find_parked(&config, &settings, &id));
+        match looking.await.unwrap_or_else(|error| Err(error.into())) {
+            Ok(Looked::Found(found)) => found,
+            Ok(Looked::Absent) => json!({ "state": "unresolved" }),
+            Ok(Looked::Unfinished(read)) => json!({
+                "state": "unresolved", "parked": self.parked_by_topic().await,
+                "note": format!("It is not among the first {read} parked events; there was no time to read the others."),
+            }),
+            Err(error) => json!({
+                "state": "unresolved", "parked": self.parked_by_topic().await,
+                "note": format!("The retry topics cannot be read: {error:#}"),
+            }),
+        }
+    }
+
     /// How many are parked, by topic: one that is looked for may be among them.
-    async fn parked(&self) -> Value {
+    async fn parked_by_topic(&self) -> Value {
         let parked: Vec<(String, u64)> = match &self.dispatchers {
             Dispatchers::Here(dispatcher) => {
                 let parked = dispatcher.status().parked.into_iter();
@@ -159,6 +180,47 @@ impl rtf_web::LookupSource for Whereabouts {
     async fn lookup(&self, id: &str) -> Result<Value, String> {
         self.find(id).await.map_err(|error| format!("{error:#}"))
     }
+}
+
+/// What a look into the retry topics gave.
+enum Looked {
+    Found(Value),
+    Absent,
+    /// So many were read, and there are more.
+    Unfinished(u64),
+}
+
+fn find_parked(config: &Config, settings: &Settings, id: &EventId) -> anyhow::Result<Looked> {
+    let cluster = Cluster::connect(settings)?;
+    let positions = parked::positions(&cluster, config)?;
+    let deadline = Instant::now() + PARKED_WITHIN;
+    let (mut looked, mut read) = (Looked::Absent, 0);
+    parked::read(&cluster, settings, &positions, |topic, record| {
+        read += 1;
+        let headers = record.headers();
+        if header::text(&headers, header::ID)
+            .is_some_and(|parked| parked.as_bytes() == id.as_bytes())
+            && let Some((parked, _)) = Parked::read(record.original())
+        {
+            looked = Looked::Found(of_parked(&parked, topic));
+            return Ok(false);
+        }
+        let has_time = Instant::now() < deadline;
+        if !has_time {
+            looked = Looked::Unfinished(read);
+        }
+        Ok(has_time)
+    })?;
+    Ok(looked)
+}
+
+fn of_parked(parked: &Parked, topic: &str) -> Value {
+    let source = &parked.source;
+    json!({
+        "state": "parked", "attempts": parked.attempts, "first_seen_ts": parked.first_seen_ms, "due_ts": parked.due_ms,
+        "key": parked.key.to_string(), "tier": topic,
+        "source": { "topic": source.topic.to_string(), "partition": source.partition, "offset": source.offset },
+    })
 }
 
 fn of_handle(waiting: WaitingEvent) -> Value {

@@ -1,12 +1,14 @@
 //! Each event ends exactly once, whatever dies: all roles in one process, killed again and again while events come.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rtf_synth::{CLICKS, ClicksParams};
-use rtf_testing::{Instance, PipelineOptions, Role, Scene, pause, seed, wait_until};
+use rtf_testing::{Instance, Pipeline, PipelineOptions, Role, Scene, pause, seed, wait_until};
 
 const PAIRS: u64 = 100_000;
 const PAIRS_PER_SECOND: u32 = 2_000;
@@ -20,6 +22,10 @@ const SEED: u64 = 3;
 const KILL_WITHIN_MS: u64 = 3_000;
 /// Until something moves again after a start; a dead member's session has to end first.
 const MOVES_WITHIN: Duration = Duration::from_secs(60);
+
+/// So often `rtf verify` is killed, each time when it has come a little further.
+const VERIFY_KILLS: u32 = 3;
+const VERIFY_WITHIN: Duration = Duration::from_secs(60);
 
 const ALL: Instance = Instance(Role::All, 0);
 
@@ -43,7 +49,40 @@ fn each_event_ends_once_though_all_is_killed_wiped_flushed_and_replayed() -> Res
     scene.verified(&checked, &tally)?;
 
     let checked = scene.replayed(ALL)?;
-    scene.verified(&checked, &tally)
+    scene.verified(&checked, &tally)?;
+    verified_though_killed(&scene.pipeline)
+}
+
+/// `rtf verify` is killed and begun again until it has come to its end, which is what it comes to in one go.
+fn verified_though_killed(pipeline: &Pipeline) -> Result<()> {
+    let expected = pipeline.rtf("verify", &["--json"])?.done()?;
+    let state = pipeline.folder().join("verify");
+    let arguments = [OsStr::new("--json"), OsStr::new("--state"), state.as_ref()];
+    for kill in 1..=VERIFY_KILLS {
+        let before = state.join("progress.json");
+        let before = fs::read(&before).unwrap_or_default();
+        let running = pipeline.spawn_rtf("verify", &arguments)?;
+        wait_until("it to have saved something more", VERIFY_WITHIN, || {
+            let saved = fs::read(state.join("progress.json")).ok()?;
+            (saved.len() > before.len()).then_some(())
+        })?;
+        // Dropped, it is killed.
+        drop(running);
+        eprintln!("rtf verify killed {kill} times");
+    }
+    let report = pipeline.rtf("verify", &arguments)?.done()?;
+    ensure!(report == expected, "{report} instead of {expected}");
+    ensure!(!state.exists(), "what it needs no more is there still");
+
+    let sample = pipeline
+        .rtf("verify", &["--json", "--sample", "10"])?
+        .done()?;
+    let part = |name: &str| sample[name].as_u64().zip(expected[name].as_u64());
+    for name in ["partitions_checked", "foreign_events", "joined", "rows"] {
+        let (part, whole) = part(name).with_context(|| format!("no {name} in {sample}"))?;
+        ensure!(0 < part && part < whole, "{name}: {sample}");
+    }
+    Ok(())
 }
 
 /// Leaves it running.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use rtf_kafka::{Cluster, Sender};
 use rtf_synth::{CLICKS, ClicksParams, Join, Share, Stream};
 use rtf_testing::{Fate, Instance, PipelineOptions, Role, Scene, Servers, http, pause, wait_until};
+use serde_json::json;
 
 const ALL: Instance = Instance(Role::All, 0);
 const DISPATCHERS: [Instance; 2] = [Instance(Role::Dispatcher, 0), Instance(Role::Dispatcher, 1)];
@@ -136,6 +137,19 @@ fn a_partner_that_arrives_wakes_what_is_parked() -> Result<()> {
     ensure!(
         verified["parked"] == WISHED && verified["lost"] == 0,
         "{verified}"
+    );
+    let found = pipeline.rtf("lookup", &["wishes 7", "--json"])?;
+    let (code, found) = (found.code(), found.json()?);
+    ensure!(code == 1 && found["state"] == "parked", "{found}");
+    let waits = (&found["tier"], &found["key"], &found["source"]["topic"]);
+    ensure!(
+        waits == (&json!("wishes.retry.30m"), &json!("k7"), &json!("wishes")),
+        "{found}"
+    );
+    let absent = pipeline.rtf("lookup", &["nobody", "--json"])?.json()?;
+    ensure!(
+        absent["state"] == "unresolved" && absent["note"].is_null(),
+        "{absent}"
     );
 
     // One that has just begun knows what was parked before.

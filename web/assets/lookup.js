@@ -19,6 +19,7 @@ const STATES = {
   unjoinable: ["bad", "Unjoinable", ({ reason }) => `It was given up: ${words(reason ?? "no reason given")}. Its original is in the dead letters.`],
   malformed: ["bad", "Malformed", () => "It could not be read as an event. The original is kept as it was."],
   waiting: ["open", "Waiting", ({ due_ts: due }) => `It has no partner yet. ${due ? `It is tried again ${numbers.ago(due)}, and at once when a partner comes.` : ""}`],
+  parked: ["open", "Parked", ({ due_ts: due }) => `It has no partner yet and waits in Kafka, where it costs no memory. ${due ? `It is read again ${numbers.ago(due)}, and at once when a partner comes.` : ""}`],
   forgotten: ["open", "Resolved and forgotten", () => "It was resolved once, longer ago than the registry remembers. It is not joined again."],
   unresolved: ["open", "Not resolved", unresolved],
 };
@@ -32,7 +33,7 @@ async function ask(id) {
   if (mine !== asked) return;
   $("answer").setAttribute("aria-busy", "false");
   show(id, found);
-  if (["waiting", "unresolved"].includes(found.state)) again = setTimeout(() => (document.hidden ? null : ask(id)), AGAIN_MS);
+  if (["waiting", "parked", "unresolved"].includes(found.state)) again = setTimeout(() => (document.hidden ? null : ask(id)), AGAIN_MS);
 }
 
 async function fetchAnswer(id) {
@@ -66,7 +67,7 @@ function details(found) {
     ["Waiting since", when(found.first_seen_ts)],
     ["Attempts", found.attempts === undefined ? undefined : numbers.count(found.attempts)],
     ["Next attempt", when(found.due_ts)],
-    ["Was parked in", found.tier],
+    [found.state === "parked" ? "Parked in" : "Was parked in", found.tier],
     ["Waits for the key", found.key],
     ["Place in the join log", Number.isFinite(found.offset) ? `partition ${found.partition}, offset ${numbers.count(found.offset)}` : undefined],
     ["Where it was read", place],
@@ -80,8 +81,8 @@ function content({ row, original }) {
 
 function unresolved({ parked = {} }) {
   const tiers = Object.entries(parked).filter(([, n]) => n > 0).map(([topic, n]) => `${numbers.count(n)} in ${topic}`);
-  const where = tiers.length > 0 ? ` Events are parked, too (${tiers.join(", ")}); it may be one of them.` : "";
-  return `The registry knows no outcome, and no dispatcher has it waiting in memory. It was never read, is being worked on at this moment, or is parked.${where}`;
+  const where = tiers.length > 0 ? `, or is one of those that are parked (${tiers.join(", ")})` : "";
+  return `The registry knows no outcome, and no dispatcher has it waiting in memory. It was never read, is being worked on at this moment${where}.`;
 }
 
 function words(reason) {

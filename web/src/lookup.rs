@@ -21,9 +21,10 @@ const ID_MAX: usize = 1024;
 /// Knows where events are.
 #[async_trait]
 pub trait LookupSource: Send + Sync + 'static {
-    /// Where the event is, as a JSON object: `{"id":…,"state":"joined|unjoinable|malformed|waiting|unresolved|forgotten"}` and, of a
+    /// Where the event is, as a JSON object: `{"id":…,"state":"joined|unjoinable|malformed|waiting|parked|unresolved|forgotten"}` and, of a
     /// resolved one, `partition`, `offset`, `resolved_ts`, `source`, and what there is of `row`, `reason`, `attempts`, `first_seen_ts`, `words`, `original`, `note`;
-    /// of a waiting one `key`, `attempts`, `first_seen_ts`, `due_ts`, `source` and `tier`; of an unresolved one `parked`, a count by topic.
+    /// of a waiting or parked one `key`, `attempts`, `first_seen_ts`, `due_ts`, `source` and `tier`; of an unresolved one, if the parked ones could not all be read, `parked`,
+    /// a count by topic, and `note`.
     ///
     /// # Errors
     /// Why it is not known, in words.

@@ -146,7 +146,7 @@ impl LogReader {
     fn find_roots(&self) -> anyhow::Result<Option<u32>> {
         let mut roots = Roots::new(self.id(), self.reader.first(0) > 0);
         if self.partitions() > 0 {
-            self.reader.read_while([0], |record| {
+            self.reader.read_while([(0, 0)], |record| {
                 let decoded = self.decode((0, record.offset()), record)?;
                 Ok(decoded.is_none_or(|record| !roots.learn(&record)))
             })?;

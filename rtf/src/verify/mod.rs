@@ -27,7 +27,7 @@ mod spill;
 mod state;
 
 use crate::cli::VerifyArgs;
-use crate::progress;
+use crate::{parked, progress};
 use foreign::Foreign;
 use letters::Letters;
 use log::LogReader;
@@ -35,7 +35,7 @@ use places::{Accepted, Comparison, View};
 use rtf_config::Config;
 use rtf_kafka::{Cluster, Settings};
 use rtf_proto::partitioner::murmur2;
-use rtf_proto::{PartitionId, naming};
+use rtf_proto::{PartitionId, header, naming};
 use sink::Sink;
 use state::{Progress, Subject, Work};
 use std::collections::HashMap;
@@ -110,7 +110,7 @@ impl<'a> Verification<'a> {
         // Before the ends of the topics are asked for.
         let group = crate::options::group(config);
         let committed = cluster.committed(&group, &config.join.foreign.topic)?;
-        let retry = foreign::retry_positions(&cluster, config)?;
+        let retry = parked::positions(&cluster, config)?;
         let foreign = Foreign::open(&cluster, config, settings)?;
         let topic = naming::log_topic(&config.join.name);
         let log = LogReader::open(
@@ -182,8 +182,11 @@ impl<'a> Verification<'a> {
         }
         let work = &mut self.work;
         let positions = &work.progress.retry;
-        foreign::parked(&self.cluster, self.settings, positions, |id| {
-            Ok(work.parked.push(&id)?)
+        parked::read(&self.cluster, self.settings, positions, |_, record| {
+            if let Some(id) = header::text(&record.headers(), header::ID) {
+                work.parked.push(&hash(id.as_bytes()))?;
+            }
+            Ok(true)
         })?;
         work.progress.parked_done = true;
         work.save()

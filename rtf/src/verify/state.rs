@@ -1,11 +1,11 @@
 //! How far a verification has come: files in a directory, from which another process can go on.
 
 use super::IdHash;
-use super::foreign::{Committed, Positions};
 use super::ids::Seen;
 use super::places::Accepted;
 use super::report::Report;
 use super::spill::{Buckets, Spill};
+use crate::parked::{Committed, Positions};
 use anyhow::{Context, ensure};
 use rtf_proto::PartitionId;
 use rtf_registry::Age;
