@@ -1,6 +1,7 @@
 //! Appending to the join log and to retry topics: idempotent, all replicas, not transactional (RULE 7).
 
-use crate::settings::{create, log, partition as native_partition, partitions};
+use crate::producing::Producing;
+use crate::settings::{log, partition as native_partition, partitions};
 #[cfg(feature = "simulation")]
 use crate::simulated;
 use crate::transactor::headers;
@@ -9,7 +10,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use rtf_proto::{Original, PartitionId};
 use std::time::Duration;
 
@@ -82,7 +83,7 @@ pub struct Appender<D: Deliveries> {
 }
 
 enum Client<D: Deliveries> {
-    Native(ThreadedProducer<Context<D>>),
+    Native(Producing<Context<D>>),
     #[cfg(feature = "simulation")]
     Simulated(simulated::Producer),
 }
@@ -100,7 +101,10 @@ impl<D: Deliveries> Client<D> {
             return Ok(Self::Simulated(producer));
         }
         let context = Context(deliveries);
-        Ok(Self::Native(create(&config(settings, options), context)?))
+        Ok(Self::Native(Producing::new(
+            &config(settings, options),
+            context,
+        )?))
     }
 }
 
@@ -178,7 +182,7 @@ impl<D: Deliveries> Appender<D> {
 
     fn send(
         &self,
-        producer: &ThreadedProducer<Context<D>>,
+        producer: &Producing<Context<D>>,
         record: BaseRecord<'_, [u8], [u8], usize>,
     ) -> Result<(), AppendError> {
         producer

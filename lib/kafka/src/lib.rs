@@ -11,6 +11,7 @@ mod error;
 mod group;
 mod polled;
 mod positions;
+mod producing;
 mod sender;
 mod settings;
 #[cfg(feature = "simulation")]

@@ -1,11 +1,12 @@
 //! Sending data of the user's own making to a topic: what `rtf synth` and the tests do.
 
-use crate::settings::{Quiet, create, partition as native_partition};
+use crate::producing::Producing;
+use crate::settings::{Quiet, partition as native_partition};
 use crate::transactor::headers;
 use crate::{KafkaError, Settings};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use rtf_proto::{Original, PartitionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +50,7 @@ impl ProducerContext for Context {
 
 /// A producer to any topic, idempotent and in order.
 pub struct Sender {
-    producer: ThreadedProducer<Context>,
+    producer: Producing<Context>,
     failures: Failures,
 }
 
@@ -71,7 +72,7 @@ impl Sender {
                 DELIVERED_WITHIN.as_millis().to_string(),
             );
         let failures = Failures::default();
-        let producer = create(&config, Context(failures.clone()))?;
+        let producer = Producing::new(&config, Context(failures.clone()))?;
         Ok(Self { producer, failures })
     }
 

@@ -5,13 +5,14 @@
 //! to be dropped and another made (RULE 16). No position of a group is part of a transaction: `rd_kafka_send_offsets_to_transaction` may wait
 //! for ever when the group's coordinator moves (librdkafka's issues 5456 and 5511, met with a broker that was killed and came back).
 
-use crate::settings::{create, log, partition as native_partition};
+use crate::producing::Producing;
+use crate::settings::{log, partition as native_partition};
 use crate::{KafkaError, Settings};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use rtf_proto::{Original, PartitionId};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl ProducerContext for Context {
 
 /// The living producer of a transactional id.
 pub struct Transactor {
-    producer: ThreadedProducer<Context>,
+    producer: Producing<Context>,
     topic: String,
 }
 
@@ -76,7 +77,7 @@ impl Transactor {
     /// # Errors
     /// Settings that librdkafka does not accept, or no answer in time.
     pub fn open(settings: &Settings, options: &TransactorOptions) -> Result<Self, KafkaError> {
-        let producer: ThreadedProducer<Context> = create(&config(settings, options), Context)?;
+        let producer = Producing::new(&config(settings, options), Context)?;
         producer
             .init_transactions(ANSWER_WITHIN)
             .map_err(|e| KafkaError::topic(&options.topic, e))?;
