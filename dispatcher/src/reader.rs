@@ -302,6 +302,10 @@ impl Reader {
         if member.take_stale() && !self.describe() {
             return;
         }
+        // The look for it may have taken its time, and the question for the topic's id as well: its wait begins now, not before it was there.
+        if !mutant::is("wait-begins-with-the-look") {
+            self.now = self.engine.shared().now();
+        }
         let source = Source {
             topic: Arc::clone(&self.topic),
             topic_id: self.topic_id,

@@ -336,6 +336,30 @@ async fn every_event_ends_once_whatever_it_is() {
     assert_eq!(committed(&broker), 601);
 }
 
+/// Its wait counted from when the reader had begun to look for it: up to a whole look too early, and found by the simulation.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_a_lull_waits_its_whole_time() {
+    let (broker, sender) = broker(1);
+    let world = World::default();
+    let wait_max = Duration::from_millis(300);
+    let options = Options {
+        wait_max,
+        ..options()
+    };
+    let running = Running::start(&world, broker.settings(), options);
+    for n in 0..8 {
+        let sent = Instant::now();
+        send(&sender, 1, [click(n, "nobody")]);
+        until("it is given up", || world.resolved() == n + 1).await;
+        // Milliseconds are counted whole.
+        let least = wait_max - Duration::from_millis(1);
+        assert!(sent.elapsed() >= least, "{:?}", sent.elapsed());
+        // A look for the next one is under way for a while, each time for another.
+        tokio::time::sleep(Duration::from_millis(20 + 10 * n as u64)).await;
+    }
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_begins_behind_what_is_resolved_and_reads_again_what_is_not() {
     let (broker, sender) = broker(1);

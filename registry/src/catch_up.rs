@@ -45,20 +45,72 @@ fn carry(
     let (mut next, mut last_progress) = (from, Instant::now());
     while next < lane.recent.start() {
         let batch = collect(shared, lane, &tail, next)?;
-        if batch.next > next {
-            last_progress = Instant::now();
-        } else if last_progress.elapsed() > STALLED_AFTER {
-            let words = format!("partition {partition} gives no record at offset {next}");
-            return Err(RegistryError::Unavailable(words));
-        } else {
+        if batch.next == next {
+            is_stalled(partition, next, last_progress)?;
             continue;
         }
-        next = batch.next;
+        (next, last_progress) = (batch.next, Instant::now());
         if !send(batches, batch, partition)? {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// An error when nothing came for too long.
+fn is_stalled(
+    partition: PartitionId,
+    next: Offset,
+    last_progress: Instant,
+) -> Result<(), RegistryError> {
+    if last_progress.elapsed() <= STALLED_AFTER {
+        return Ok(());
+    }
+    let words = format!("partition {partition} gives no record at offset {next}");
+    Err(RegistryError::Unavailable(words))
+}
+
+/// As [`run`], as a task: time passes where the thread would wait, and for others as well.
+#[cfg(feature = "simulation")]
+pub async fn run_simulated(shared: &Shared, lane: &Lane, from: Offset, batches: &Batches) {
+    if let Err(error) = carry_simulated(shared, lane, from, batches).await {
+        let _ = batches.try_send(Err(error));
+    }
+}
+
+#[cfg(feature = "simulation")]
+async fn carry_simulated(
+    shared: &Shared,
+    lane: &Lane,
+    from: Offset,
+    batches: &Batches,
+) -> Result<(), RegistryError> {
+    let partition = lane.partition;
+    let tail = open(shared, partition, from)?;
+    let (mut next, mut last_progress) = (from, Instant::now());
+    while next < lane.recent.start() {
+        let batch = collect(shared, lane, &tail, next)?;
+        if batch.next == next {
+            is_stalled(partition, next, last_progress)?;
+            rtf_kafka::simulated::rest(&shared.topic, POLL).await;
+            continue;
+        }
+        (next, last_progress) = (batch.next, Instant::now());
+        let sent = tokio::time::timeout(READER_WITHIN, batches.send(Ok(batch))).await;
+        match sent {
+            Ok(Ok(())) => {}
+            // Nobody listens any more.
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(takes_nothing(partition)),
+        }
+    }
+    Ok(())
+}
+
+fn takes_nothing(partition: PartitionId) -> RegistryError {
+    RegistryError::Unavailable(format!(
+        "the reader of partition {partition} took nothing for {READER_WITHIN:?}"
+    ))
 }
 
 /// Whether somebody still listens. A reader that takes nothing for long gives its place to others, and may ask again.
@@ -74,10 +126,7 @@ fn send(
             Ok(()) => return Ok(true),
             Err(TrySendError::Closed(_)) => return Ok(false),
             Err(TrySendError::Full(_)) if Instant::now() > deadline => {
-                let words = format!(
-                    "the reader of partition {partition} took nothing for {READER_WITHIN:?}"
-                );
-                return Err(RegistryError::Unavailable(words));
+                return Err(takes_nothing(partition));
             }
             Err(TrySendError::Full(back)) => batch = back,
         }

@@ -543,17 +543,19 @@ impl Reader {
             permit.map_err(|_| RegistryError::Unavailable("the replica stopped".into()))?;
         let (batches, receiver) = mpsc::channel(CATCH_UP_BATCHES);
         let (shared, lane, from) = (self.shared.clone(), self.lane.clone(), self.cursor);
-        let work = move || {
-            catch_up::run(&shared, &lane, from, &batches);
-            drop(permit);
-        };
         self.catching_up = Some(receiver);
         #[cfg(feature = "simulation")]
-        if self.shared.settings.is_simulated() {
-            tokio::spawn(async move { work() });
+        if shared.settings.is_simulated() {
+            tokio::spawn(async move {
+                catch_up::run_simulated(&shared, &lane, from, &batches).await;
+                drop(permit);
+            });
             return Ok(());
         }
-        tokio::task::spawn_blocking(work);
+        tokio::task::spawn_blocking(move || {
+            catch_up::run(&shared, &lane, from, &batches);
+            drop(permit);
+        });
         Ok(())
     }
 }

@@ -233,10 +233,8 @@ pub(crate) async fn append_again(shared: Arc<Shared>, mut again: mpsc::Unbounded
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            next = again.recv() => {
-                let Some(next) = next else { return };
-                waiting.extend(shared.writer.append_again(next).await);
-            }
+            // In this order always: a simulation draws its own lots only. However much is to be appended again, what waits gets its turn.
+            biased;
             _ = look.tick(), if !waiting.is_empty() => {
                 let refreshing = shared.clone();
                 // It fails only with the runtime.
@@ -244,6 +242,10 @@ pub(crate) async fn append_again(shared: Arc<Shared>, mut again: mpsc::Unbounded
                 for slot in std::mem::take(&mut waiting) {
                     waiting.extend(shared.writer.append_again(Again::Slot(slot)).await);
                 }
+            }
+            next = again.recv() => {
+                let Some(next) = next else { return };
+                waiting.extend(shared.writer.append_again(next).await);
             }
         }
     }

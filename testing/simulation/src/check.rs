@@ -4,6 +4,7 @@ pub mod commits;
 pub mod liveness;
 pub mod outcomes;
 pub mod partners;
+pub mod poison;
 pub mod readiness;
 pub mod replicas;
 pub mod rows;

@@ -85,6 +85,19 @@ impl Cluster {
         offset
     }
 
+    /// Appends the last record of a partition once more, with one bit of it turned over. Says where it stands.
+    pub fn spoil(&self, topic: &str, partition: PartitionId) -> Option<Offset> {
+        let last = self.with_topic(topic, |topic| {
+            let records = &topic.partitions[partition as usize].records;
+            records.last().map(|record| record.original.clone())
+        });
+        let mut original = last?;
+        let mut value = original.value.take()?.to_vec();
+        *value.last_mut()? ^= 1;
+        original.value = Some(value.into());
+        Some(self.send(topic, partition, original))
+    }
+
     /// There is news of a topic.
     fn ring(&self, topic: &str) {
         if let Some(news) = self.news.borrow().get(topic) {

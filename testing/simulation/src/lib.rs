@@ -1,5 +1,6 @@
 //! The product in a world that is made up: every role's real code over a simulated Kafka, Redis, network, disk and clock, on one thread, from one seed.
 
+mod apart;
 mod check;
 mod faults;
 mod kafka;

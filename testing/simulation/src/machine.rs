@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 /// Simulated time begins here, ms since 1970.
 pub const BEGINNING_MS: i64 = 1_767_225_600_000;
-/// What a look at the clock takes.
-const LOOK_NS: u64 = 200;
-/// Who looks so often while nothing else happens waits for a deadline without ever sleeping: he shall come to it.
-const IMPATIENT: u64 = 10_000;
+/// What a look at the clock takes: no two show the same, and all of them together stay far below what anybody measures.
+const LOOK_NS: u64 = 1;
+/// Who looks so often while nothing else happens waits for a deadline without ever sleeping: he shall come to it. But the clock is everybody's, and
+/// so runs ahead for everybody: see [`was_rushed`].
+const IMPATIENT: u64 = 1_000_000;
 /// What each further look takes.
 const LONG_LOOK_NS: u64 = 1_000_000;
 /// A monotonic clock has counted for a while when a program starts.
@@ -24,6 +25,7 @@ struct Machine {
     /// The simulation's time at the last look, and how often it was looked since it moved.
     passed_ns: Cell<u64>,
     looks: Cell<u64>,
+    rushed: Cell<bool>,
     began: Cell<Option<Instant>>,
     /// The clock is being asked: what is asked meanwhile gets what was shown last.
     asking: Cell<bool>,
@@ -37,6 +39,7 @@ thread_local! {
             shown_ns: Cell::new(0),
             passed_ns: Cell::new(0),
             looks: Cell::new(0),
+            rushed: Cell::new(false),
             began: Cell::new(None),
             asking: Cell::new(false),
         }
@@ -57,6 +60,11 @@ pub fn begin() {
     MACHINE.with(|machine| machine.began.set(Some(now)));
 }
 
+/// Whether somebody waited without sleeping, so that the clock ran ahead of the simulation's time.
+pub fn was_rushed() -> bool {
+    MACHINE.with(|machine| machine.rushed.get())
+}
+
 /// Simulated milliseconds since the beginning.
 pub fn now_ms() -> u64 {
     let began = MACHINE.with(|machine| machine.began.get());
@@ -68,7 +76,10 @@ impl Machine {
     fn time_ns(&self) -> u64 {
         self.looks.set(self.looks.get() + 1);
         let look = match self.looks.get() > IMPATIENT {
-            true => LONG_LOOK_NS,
+            true => {
+                self.rushed.set(true);
+                LONG_LOOK_NS
+            }
             false => LOOK_NS,
         };
         let mut now = self.shown_ns.get() + look;

@@ -24,6 +24,9 @@ struct Arguments {
     /// Look for a seed that catches each of the deliberate bugs; print a table.
     #[arg(long)]
     mutants: bool,
+    /// Run the seed a second time, behind so many others, and print where its two traces part.
+    #[arg(long)]
+    again_after: Option<u64>,
     /// Do not look for a smaller plan than the seed's own.
     #[arg(long)]
     whole: bool,
@@ -39,6 +42,9 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let is_good = match arguments.seed {
         _ if arguments.mutants => all_mutants()?,
+        Some(seed) if arguments.again_after.is_some() => {
+            twice(seed, arguments.again_after.unwrap_or(0))
+        }
         Some(seed) => one(seed, &arguments),
         None if arguments.first => first(&arguments),
         None => many(&arguments),
@@ -62,6 +68,30 @@ fn one(seed: u64, arguments: &Arguments) -> bool {
     plan = shrink(&plan, violation.invariant);
     println!("smallest: {plan}");
     print(&run(&plan, true), arguments);
+    false
+}
+
+/// Whether the seed's traces are equal.
+fn twice(seed: u64, others: u64) -> bool {
+    let plan = Plan::of(seed);
+    let before = run(&plan, true);
+    (1..=others).for_each(|other| drop(run(&Plan::of(seed + other), false)));
+    let after = run(&plan, true);
+    if before.hash == after.hash {
+        println!("{} lines each, all alike", before.lines.len());
+        return true;
+    }
+    let mut lines = before.lines.iter().zip(&after.lines);
+    let at = lines.position(|(one, other)| one != other);
+    let at = at.unwrap_or(before.lines.len().min(after.lines.len()));
+    println!("they part at line {at}; before:");
+    let around = |lines: &[String]| {
+        let lines = lines.iter().skip(at.saturating_sub(10)).take(16);
+        lines.for_each(|line| println!("  {line}"));
+    };
+    around(&before.lines);
+    println!("after:");
+    around(&after.lines);
     false
 }
 

@@ -116,6 +116,14 @@ pub struct Plan {
     pub is_read_again: bool,
     /// What goes wrong.
     pub faults: BTreeSet<Fault>,
+    /// At the very end a broken record of ours gets into the log.
+    pub is_poisoned: bool,
+    /// Pipelines that share the work, each with a group of dispatchers of its own.
+    pub sites: u32,
+    /// Who has a partner waits for more.
+    pub collects: bool,
+    /// Little may wait at once: reading pauses.
+    pub is_narrow: bool,
 }
 
 impl Plan {
@@ -124,7 +132,7 @@ impl Plan {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let random = &mut random;
         let is_forgetful = random.random_ratio(1, 4);
-        Self {
+        let mut plan = Self {
             seed,
             events: random.random_range(500..700),
             partitions: random.random_range(1..=4),
@@ -138,7 +146,20 @@ impl Plan {
             is_forgetful,
             is_read_again: is_forgetful || random.random_ratio(1, 4),
             faults: some_of(random),
+            is_poisoned: random.random_ratio(1, 8),
+            sites: 1,
+            collects: false,
+            is_narrow: false,
+        };
+        if random.random_ratio(1, 4) && plan.dispatchers > 1 {
+            plan.sites = 2;
         }
+        if random.random_ratio(1, 16) {
+            plan.faults = many_of(random);
+        }
+        plan.collects = random.random_ratio(1, 4);
+        plan.is_narrow = random.random_ratio(1, 4);
+        plan
     }
 
     /// Whether this goes wrong in it.
@@ -154,18 +175,25 @@ fn some_of(random: &mut ChaCha8Rng) -> BTreeSet<Fault> {
     Fault::ALL.choose_multiple(random, count).copied().collect()
 }
 
+/// A storm: most of them at once, or all.
+fn many_of(random: &mut ChaCha8Rng) -> BTreeSet<Fault> {
+    let count = random.random_range(Fault::ALL.len() / 2..=Fault::ALL.len());
+    Fault::ALL.choose_multiple(random, count).copied().collect()
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
         write!(
             f,
-            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers, {} publishers{}{}; faults: {}",
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}; faults: {}",
             self.events,
             self.partitions,
             self.log_partitions,
             self.registries,
             self.joiners,
             self.dispatchers,
+            self.sites,
             self.publishers,
             if self.is_forgetful { ", forgetful" } else { "" },
             if self.is_read_again {
@@ -173,6 +201,9 @@ impl fmt::Display for Plan {
             } else {
                 ""
             },
+            if self.is_poisoned { ", poisoned" } else { "" },
+            if self.collects { ", collecting" } else { "" },
+            if self.is_narrow { ", narrow" } else { "" },
             faults.join(" ")
         )
     }

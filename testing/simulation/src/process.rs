@@ -9,11 +9,11 @@ use crate::plan::Fault;
 use crate::redis::RedisOf;
 use crate::trace::trace;
 use crate::workload::{FOREIGN, PRIMARY};
-use crate::world::{GROUP, LOG, WAIT_MAX, World, world};
+use crate::world::{GROUPS, LOG, WAIT_MAX, World, world};
 use anyhow::Result;
 use futures::FutureExt;
 use rand::Rng;
-use rtf_dispatcher::Dispatcher;
+use rtf_dispatcher::{Dispatcher, Site};
 use rtf_joiner::{JoinerHandle, JoinerRole, Policy};
 use rtf_json::Folding;
 use rtf_kafka::simulated;
@@ -30,6 +30,13 @@ use tokio_util::sync::CancellationToken;
 
 /// A process that ended is started again after this, ms.
 const RESTART_MS: std::ops::Range<u64> = 20..4_000;
+/// Who has a partner waits for more so long.
+const COLLECT: Duration = Duration::from_millis(700);
+/// Events a dispatcher holds at the most.
+const FEW: usize = 80;
+const MANY: usize = 1_000_000;
+/// A site leaves the others' events to them for so long.
+const CLAIM: Duration = Duration::from_millis(800);
 /// How long ids are remembered in a forgetful plan, and in the others.
 const SHORT_HORIZON: Duration = Duration::from_secs(60);
 const LONG_HORIZON: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -53,6 +60,8 @@ pub struct Process {
     pub role: Role,
     /// Its name, and its client's.
     pub name: String,
+    /// Which of those who do the same.
+    number: usize,
     /// Its present life.
     pub life: Option<Arc<Life>>,
     /// Lives so far.
@@ -69,6 +78,7 @@ impl Process {
         Self {
             role,
             name: format!("{role:?}-{number}").to_lowercase(),
+            number,
             life: None,
             lives: 0,
             task: None,
@@ -151,7 +161,13 @@ impl World {
     fn ended(self: &Rc<Self>, number: usize, ended: Result<()>) {
         let mut processes = self.processes.borrow_mut();
         let process = &mut processes[number];
-        trace!("{} ends: {ended:?}", process.name);
+        // Where the simulated disks lie differs from run to run.
+        let folder = self.folder.to_string_lossy();
+        let words = ended.as_ref().map_or_else(
+            |error| format!("{error:#}").replace(&*folder, ""),
+            |()| "well".into(),
+        );
+        trace!("{} ends: {words}", process.name);
         process.end();
         drop(processes);
         if let Err(error) = ended {
@@ -163,7 +179,17 @@ impl World {
     /// Some ends are never right, whatever went wrong around.
     fn failed(&self, number: usize, error: &anyhow::Error) {
         use RegistryFailure as F;
-        let is_bad = match error.downcast_ref::<RegistryFailure>() {
+        let failure = error.downcast_ref::<RegistryFailure>();
+        let is_poison = |failure| {
+            let mut poison = self.poison.borrow_mut();
+            poison
+                .as_mut()
+                .is_some_and(|poison| poison.stops(number, failure))
+        };
+        if failure.is_some_and(is_poison) {
+            return;
+        }
+        let is_bad = match failure {
             Some(F::Stalled { .. } | F::Kafka(_)) => false,
             Some(_) => true,
             None => error.is::<rtf_dispatcher::DispatcherError>(),
@@ -199,7 +225,7 @@ async fn run(
     match role {
         Role::Registry => registry(number, &name, stop).await,
         Role::Joiner => joiner(number, &name, &life).await,
-        Role::Dispatcher => dispatcher(&name, &life, stop).await,
+        Role::Dispatcher => dispatcher(number, &name, &life, stop).await,
         Role::Publisher => publisher(&life, stop).await,
     }
 }
@@ -260,17 +286,40 @@ async fn joiner(number: usize, name: &str, life: &Arc<Life>) -> Result<()> {
     Ok(())
 }
 
-async fn dispatcher(name: &str, life: &Arc<Life>, stop: CancellationToken) -> Result<()> {
-    let batch = world().map_or(1, |world| world.plan.batch);
+async fn dispatcher(
+    number: usize,
+    name: &str,
+    life: &Arc<Life>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let (plan, number) = {
+        let world = world().expect("its world is there");
+        let number = world.processes.borrow()[number].number;
+        (world.plan.clone(), number as u32)
+    };
+    let sites = plan.sites;
+    let site = Site {
+        number: number % sites,
+        of: sites,
+        claim: CLAIM,
+    };
     let options = rtf_dispatcher::Options {
         id: vec!["/id".into()],
         wait_max: WAIT_MAX,
         retry_max: Duration::from_secs(2),
-        batch,
+        batch: plan.batch,
         in_flight: 4,
         // On a thread of its own it would wait for what is in flight; here nothing would come while it does.
         drain: Duration::ZERO,
-        ..rtf_dispatcher::Options::new(FOREIGN, GROUP, vec!["/key".into()])
+        site: (sites > 1).then_some(site),
+        collect: if plan.collects {
+            COLLECT
+        } else {
+            Duration::ZERO
+        },
+        max_events: if plan.is_narrow { FEW } else { MANY },
+        window_events: if plan.is_narrow { FEW / 2 } else { MANY },
+        ..rtf_dispatcher::Options::new(FOREIGN, GROUPS[site.number as usize], vec!["/key".into()])
     };
     let dispatcher = Dispatcher::new(
         options,

@@ -1,14 +1,18 @@
-//! Runs plans, each on a thread and a machine of its own, and looks for the smallest one that still fails.
+//! Runs plans, each in a process and on a machine of its own, and looks for the smallest one that still fails.
 
+use crate::apart::apart;
 use crate::check::Violation;
 use crate::plan::Plan;
 use crate::{machine, trace, world};
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
+use tempfile::TempDir;
 
 /// A panic's promise.
 pub const PANIC: &str = "nothing panics";
+/// The simulation's own promise: where time passes, others get their turn.
+pub const RUSH: &str = "nobody waits without sleeping";
 /// The seed that a process begins with.
 const FIRST: u64 = 0;
 /// Files of simulated disks need not wait for a real one, where there is such a place.
@@ -32,10 +36,15 @@ thread_local! {
 /// Runs a plan; keeps its lines or not.
 ///
 /// # Panics
-/// The system gives no thread.
+/// The system gives no process.
 pub fn run(plan: &Plan, keep: bool) -> Report {
     prepare();
-    run_one(plan, keep)
+    let folder = folder();
+    let said = apart(|| on_a_thread(plan, folder.path(), keep).encode());
+    said.map_or_else(
+        || Report::of_panic("its process died".into()),
+        Report::decode,
+    )
 }
 
 /// What a process makes once, with randomness of its own, is made before any seed counts: it must not depend on which seed is the first.
@@ -43,31 +52,63 @@ fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         hear_panics();
-        run_one(&Plan::of(FIRST), false);
+        on_a_thread(&Plan::of(FIRST), folder().path(), false);
     });
 }
 
-fn run_one(plan: &Plan, keep: bool) -> Report {
-    let plan = plan.clone();
-    let simulation = std::thread::Builder::new()
-        .name("simulation".into())
-        .spawn(move || simulate(&plan, keep));
-    let ended = simulation.expect("the system gives a thread").join();
-    ended.unwrap_or_else(|panic| Report {
-        hash: 0,
-        lines: Vec::new(),
-        violation: Some(Violation {
-            invariant: PANIC,
-            words: rtf_service::thread::words(panic.as_ref()),
-        }),
-    })
+/// For simulated disks. Its name is drawn by the real machine, outside of a simulation.
+fn folder() -> TempDir {
+    let mut folder = tempfile::Builder::new();
+    let folder = folder.prefix("rtf-simulation-").tempdir_in(memory());
+    folder.expect("a folder for simulated disks")
 }
 
-fn simulate(plan: &Plan, keep: bool) -> Report {
-    let folder = tempfile::Builder::new()
-        .prefix("rtf-simulation-")
-        .tempdir_in(memory())
-        .expect("a folder for simulated disks");
+/// A thread's own things are new as well.
+fn on_a_thread(plan: &Plan, folder: &Path, keep: bool) -> Report {
+    let (plan, folder) = (plan.clone(), folder.to_owned());
+    let simulation = std::thread::Builder::new()
+        .name("simulation".into())
+        .spawn(move || simulate(&plan, &folder, keep));
+    let ended = simulation.expect("the system gives a thread").join();
+    ended.unwrap_or_else(|panic| Report::of_panic(rtf_service::thread::words(panic.as_ref())))
+}
+
+impl Report {
+    fn of_panic(words: String) -> Self {
+        Self {
+            hash: 0,
+            lines: Vec::new(),
+            violation: Some(Violation {
+                invariant: PANIC,
+                words,
+            }),
+        }
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let violation = self.violation.map(|v| (v.invariant, v.words));
+        let said = serde_json::to_vec(&(self.hash, self.lines, violation));
+        said.expect("numbers and texts")
+    }
+
+    fn decode(said: Vec<u8>) -> Self {
+        type Said = (u64, Vec<String>, Option<(String, String)>);
+        let (hash, lines, violation): Said =
+            serde_json::from_slice(&said).expect("what the copy of this process wrote");
+        let violation = violation.map(|(invariant, words)| Violation {
+            // There are few violations, and a process that saw some ends soon.
+            invariant: invariant.leak(),
+            words,
+        });
+        Self {
+            hash,
+            lines,
+            violation,
+        }
+    }
+}
+
+fn simulate(plan: &Plan, folder: &Path, keep: bool) -> Report {
     machine::switch_on(plan.seed);
     trace::begin(keep);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -77,10 +118,14 @@ fn simulate(plan: &Plan, keep: bool) -> Report {
         .expect("a runtime without I/O needs nothing of the system");
     let violation = runtime.block_on(async {
         machine::begin();
-        world::run(plan, folder.path()).await
+        world::run(plan, folder).await
     });
     drop(runtime);
     let (hash, lines) = trace::end();
+    let rushed = machine::was_rushed().then(|| Violation {
+        invariant: RUSH,
+        words: "somebody looks at the clock again and again until it is late enough".into(),
+    });
     let panic = PANICS.with(|panic| panic.borrow_mut().take());
     let panic = panic.map(|words| Violation {
         invariant: PANIC,
@@ -89,7 +134,7 @@ fn simulate(plan: &Plan, keep: bool) -> Report {
     Report {
         hash,
         lines,
-        violation: panic.or(violation),
+        violation: panic.or(violation).or(rushed),
     }
 }
 
@@ -146,6 +191,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     };
     with(&|plan| plan.is_read_again &= plan.is_forgetful);
     with(&|plan| plan.is_forgetful = false);
+    with(&|plan| plan.sites = 1);
+    with(&|plan| plan.collects = false);
+    with(&|plan| plan.is_narrow = false);
     with(&|plan| plan.registries = 1);
     with(&|plan| plan.joiners = 1);
     with(&|plan| plan.dispatchers = 1);

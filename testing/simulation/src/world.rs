@@ -1,7 +1,8 @@
 //! One simulated world: Kafka, Redis, disks, the network, the processes on them, and what is known to be true of it all.
 
 use crate::check::commits::{self, Commits};
-use crate::check::{Violation, liveness, outcomes, partners, replicas, rows, verdicts};
+use crate::check::poison::Poison;
+use crate::check::{Violation, liveness, outcomes, partners, poison, replicas, rows, verdicts};
 use crate::faults;
 use crate::kafka::Cluster;
 use crate::ledger::Ledger;
@@ -12,7 +13,7 @@ use crate::process::{Process, Role};
 use crate::redis::Redis;
 use crate::trace::trace;
 use crate::workload::{AllSent, FOREIGN, PRIMARY, Sending, original, workload};
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rtf_joiner::JoinerHandle;
 use rtf_kafka::simulated::{self, SimulatedKafka, SimulatedRecord};
@@ -29,8 +30,8 @@ use std::time::Duration;
 
 /// The join log.
 pub const LOG: &str = "simulated.joins";
-/// The dispatchers' group.
-pub const GROUP: &str = "simulated.dispatchers";
+/// The dispatchers' groups, one for each site.
+pub const GROUPS: [&str; 2] = ["simulated.dispatchers", "simulated.dispatchers.other"];
 /// How long an event waits for a partner.
 pub const WAIT_MAX: Duration = Duration::from_secs(25);
 /// Faults go on for so long after the last record was sent, ms.
@@ -41,6 +42,8 @@ const DRAINED_WITHIN_MS: u64 = 60_000;
 const LOOK_MS: u64 = 500;
 /// So long nothing happens before the last look, ms.
 const REST_MS: u64 = 3_000;
+/// Within this every replica has met a broken record, ms.
+const POISON_MS: u64 = 6_000;
 /// Long enough for all that is remembered in a forgetful plan to be forgotten, ms.
 const FORGOTTEN_MS: u64 = 90_000;
 
@@ -62,6 +65,8 @@ pub struct World {
     pub sent: RefCell<AllSent>,
     /// The processes.
     pub processes: RefCell<Vec<Process>>,
+    /// Where a broken record stands in the log, and which processes stopped in front of it.
+    pub poison: RefCell<Option<Poison>>,
     commits: RefCell<Commits>,
     random: RefCell<ChaCha8Rng>,
     healed: Cell<bool>,
@@ -127,6 +132,7 @@ impl World {
             folder: folder.into(),
             ledger: RefCell::new(Ledger::new(log, plan.log_partitions)),
             sent: RefCell::default(),
+            poison: RefCell::default(),
             commits: RefCell::default(),
             random: RefCell::new(ChaCha8Rng::seed_from_u64(plan.seed ^ 0x0077_6F72_6C64)),
             healed: Cell::new(false),
@@ -154,10 +160,17 @@ impl World {
             self.wait(LOOK_MS).await?;
         }
         if self.plan.is_read_again {
+            // Looked at before what is remembered is forgotten, too.
+            self.wait(REST_MS).await?;
+            self.check_all().await?;
             self.read_again().await?;
         }
         self.wait(REST_MS).await?;
-        self.check_all().await
+        self.check_all().await?;
+        if self.plan.is_poisoned {
+            self.spoil().await?;
+        }
+        Ok(())
     }
 
     fn send(&self, sending: &Sending) {
@@ -225,6 +238,28 @@ impl World {
         let readers: Vec<usize> = (0..count).filter(is_reader).collect();
         readers.into_iter().for_each(|number| self.kill(number));
         self.drain().await
+    }
+
+    /// A broken record of ours gets into the log.
+    async fn spoil(&self) -> Result<(), Violation> {
+        let partition = self.random(|random| random.random_range(0..self.plan.log_partitions));
+        let Some(offset) = self.kafka.spoil(LOG, partition) else {
+            return Ok(());
+        };
+        trace!("{LOG}/{partition}/{offset} is broken");
+        *self.poison.borrow_mut() = Some(Poison::at(partition, offset));
+        self.wait(POISON_MS).await?;
+        let processes = self.processes.borrow();
+        let replicas =
+            (0..processes.len()).filter(|number| processes[*number].role == Role::Registry);
+        let poison = self.poison.borrow();
+        let checked = poison
+            .as_ref()
+            .map_or(Ok(()), |poison| poison.check(replicas));
+        checked.map_err(|words| Violation {
+            invariant: poison::INVARIANT,
+            words,
+        })
     }
 
     async fn check_all(&self) -> Result<(), Violation> {

@@ -2,7 +2,7 @@
 
 use crate::check::rows;
 use crate::workload::FOREIGN;
-use crate::world::{GROUP, World};
+use crate::world::{GROUPS, World};
 
 /// The promise.
 pub const INVARIANT: &str = "after the faults the backlog drains within its bound";
@@ -21,7 +21,12 @@ pub fn left(world: &World) -> Option<String> {
     if !rows::is_complete(&ledger, &world.redis.borrow()) {
         return Some("rows are missing in Redis".into());
     }
-    let committed = world.kafka.committed(GROUP);
+    let groups = GROUPS.iter().take(world.plan.sites as usize);
+    groups.copied().find_map(|group| uncommitted(world, group))
+}
+
+fn uncommitted(world: &World, group: &str) -> Option<String> {
+    let committed = world.kafka.committed(group);
     world.kafka.with_topic(FOREIGN, |topic| {
         let mut partitions = (0..).zip(&topic.partitions);
         let behind = partitions.find(|(number, partition)| {
@@ -30,7 +35,7 @@ pub fn left(world: &World) -> Option<String> {
         behind.map(|(number, partition)| {
             let committed = committed.get(&number);
             format!(
-                "partition {number} ends at {}, and {committed:?} is committed",
+                "partition {number} ends at {}, and {committed:?} is committed by {group}",
                 partition.end
             )
         })
