@@ -369,6 +369,13 @@ impl Pipeline {
         process.with_context(|| format!("{instance} was never started"))
     }
 
+    /// The id of an instance's process, which must have been started.
+    pub fn pid(&self, instance: Instance) -> Result<u32> {
+        let process = self.processes.get(&instance);
+        let process = process.with_context(|| format!("{instance} was never started"))?;
+        Ok(process.pid())
+    }
+
     /// Kills an instance at once.
     pub fn kill9(&mut self, instance: Instance) -> Result<()> {
         self.process(instance)?.kill9()

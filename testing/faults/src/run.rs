@@ -149,6 +149,7 @@ fn one(
     for (kind, begun) in on {
         (begun.heal)(stage).with_context(|| format!("{} is not healed", kind.name))?;
     }
+    let healing = stage.healed.take().unwrap_or(healing);
     let is_calm = settle(stage, load, &stage.during.clone())?;
     // With the load over nothing more can be said of it.
     if is_calm.is_none() {

@@ -25,6 +25,8 @@ use crate::run::Plan;
 /// Of the join log.
 pub(crate) const PARTITIONS: u32 = 4;
 const TOPIC_PARTITIONS: u32 = 4;
+/// So soon one pipeline does what the other does not.
+const CLAIM: &str = "300ms";
 /// Longer than any fault keeps a query from its click, or an event would be given up for good reason.
 const WAIT_MAX: &str = "75s";
 /// What Kafka and the configuration have by default.
@@ -87,6 +89,8 @@ pub(crate) struct Stage {
     /// Who is not to be started again for the time being.
     pub(crate) away: BTreeSet<Instance>,
     pub(crate) exits: Vec<Exit>,
+    /// When what was hit works again, if that is later than the beginning of its healing.
+    pub(crate) healed: Option<Duration>,
     /// What is done just now.
     pub(crate) during: String,
     ended: BTreeMap<Instance, Instant>,
@@ -124,6 +128,7 @@ impl Stage {
             expected: Vec::new(),
             away: BTreeSet::new(),
             exits: Vec::new(),
+            healed: None,
             during: "the start".into(),
             ended: BTreeMap::new(),
             begun,
@@ -147,6 +152,7 @@ impl Stage {
             if plan.two_pipelines {
                 let site = format!("{}/2", number + 1);
                 self.pipeline.set(dispatcher, "dispatcher.site", &site);
+                self.pipeline.set(dispatcher, "dispatcher.claim", CLAIM);
             }
         }
         if plan.two_pipelines {
@@ -297,9 +303,24 @@ impl Stage {
         Ok(())
     }
 
+    /// What was hit works again now.
+    pub(crate) fn is_healed(&mut self) {
+        self.healed = Some(self.meter.now());
+    }
+
     pub(crate) fn say(&self, what: &str) {
         let at = self.begun.elapsed().as_secs_f64();
         eprintln!("{at:7.1} s, {} rows: {what}", self.meter.rows());
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Else the folder could not be removed. It ends with the namespace at the latest.
+        let disk = self.small_disk();
+        if let Some(path) = disk.to_str().filter(|_| disk.is_dir()) {
+            let _ = command(&["umount", "--lazy", path]);
+        }
     }
 }
 

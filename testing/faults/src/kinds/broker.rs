@@ -64,6 +64,7 @@ fn one(stage: &mut Stage) -> usize {
 
 fn back(stage: &mut Stage, node: usize) -> Result<()> {
     stage.kafka.restart(node)?;
+    stage.is_healed();
     stage.kafka.wait_in_sync(IN_SYNC_WITHIN).map(drop)
 }
 

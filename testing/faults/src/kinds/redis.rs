@@ -99,7 +99,11 @@ pub(crate) const KINDS: &[Kind] = &[
 
 fn kill(stage: &mut Stage) -> Result<Begun> {
     stage.rows.primary().kill9()?;
-    Begun::new("primary", |stage| stage.rows.primary().restart())
+    Begun::new("primary", |stage| {
+        stage.rows.primary().restart()?;
+        stage.is_healed();
+        Ok(())
+    })
 }
 
 fn forget(stage: &mut Stage) -> Result<Begun> {
@@ -110,6 +114,7 @@ fn forget(stage: &mut Stage) -> Result<Begun> {
     stage.rows.primary().wipe()?;
     Begun::new("both", |stage| {
         stage.rows.primary().restart()?;
+        stage.is_healed();
         stage.rows.replica().restart()
     })
 }
@@ -156,6 +161,7 @@ fn fail_over(stage: &mut Stage) -> Result<Begun> {
         let promoted =
             stage.tend_until(PROMOTED_WITHIN, |stage| stage.rows.primary().port() != old)?;
         ensure!(promoted, "no other primary within {PROMOTED_WITHIN:?}");
+        stage.is_healed();
         // The Sentinel would take it for the primary again if it came back sooner.
         pause(DOWN_AFTER.saturating_sub(UNHEARD));
         stage.rows.replica().restart()
