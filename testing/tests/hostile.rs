@@ -43,27 +43,39 @@ fn each_hostile_record_is_malformed_once_and_each_good_one_joined_once() -> Resu
     let servers = Servers::start()?;
     servers.create_topics(&PAYMENTS, 3)?;
     let mut progress = servers.progress(PAYMENTS)?;
-    let mut pipeline = servers.pipeline(&PipelineOptions::new(PAYMENTS))?;
+    let mut pipeline = servers.pipeline(&PipelineOptions {
+        // What waits is parked, so that there are retry topics.
+        wait_max: "10m",
+        more_wait: "park_after = \"1s\"\n",
+        ..PipelineOptions::new(PAYMENTS)
+    })?;
     pipeline.start_ready(ALL, READY_WITHIN)?;
     let mut enemy = Enemy {
         rng: ChaCha8Rng::seed_from_u64(seed(SEED)?),
         sender: Sender::open(servers.checker(PAYMENTS).settings())?,
         expected: Vec::new(),
     };
+    let early = enemy.early()?;
+    let cluster = Cluster::connect(servers.checker(PAYMENTS).settings())?;
+    wait_until("an event is parked", READY_WITHIN, || {
+        let topics = retry_topics(&cluster).ok()?;
+        (!topics.is_empty()).then_some(())
+    })?;
     let begun = Instant::now();
     for number in 0..HOSTILE {
         if number % GOOD_ONE_IN == 0 {
             enemy.good(number)?;
         }
         if number == HOSTILE / 2 {
-            enemy.garbage(&Cluster::connect(servers.checker(PAYMENTS).settings())?)?;
+            enemy.garbage(&cluster)?;
         }
         enemy.bad(number)?;
     }
+    enemy.partner(&early)?;
     enemy.sender.flush(FLUSH_WITHIN)?;
     eprintln!("hostile: sent within {:?}", begun.elapsed());
 
-    let good = HOSTILE / GOOD_ONE_IN;
+    let good = HOSTILE / GOOD_ONE_IN + 1;
     progress.wait_resolved(HOSTILE + good, DONE_WITHIN)?;
     progress.wait_rows(good, DONE_WITHIN)?;
     progress.wait_committed(DONE_WITHIN)?;
@@ -82,6 +94,10 @@ fn each_hostile_record_is_malformed_once_and_each_good_one_joined_once() -> Resu
     );
     pipeline.wait_ready(ALL, READY_WITHIN)?;
     pipeline.stop(ALL)
+}
+
+fn retry_topics(cluster: &Cluster) -> Result<Vec<String>> {
+    Ok(cluster.topics(&format!("{}.retry.", PAYMENTS.name))?)
 }
 
 struct Enemy {
@@ -106,6 +122,27 @@ impl Enemy {
             id: payment,
             key,
             primary: Some(order),
+        });
+        Ok(())
+    }
+
+    /// An event whose partner comes last of all; says the key.
+    fn early(&mut self) -> Result<String> {
+        let key = "early".to_owned();
+        self.send("payments", br#"{"id":"early","order":"early"}"#)?;
+        self.sender.flush(FLUSH_WITHIN)?;
+        Ok(key)
+    }
+
+    fn partner(&mut self, key: &str) -> Result<()> {
+        self.send(
+            "orders",
+            format!(r#"{{"id":"late","order":"{key}"}}"#).as_bytes(),
+        )?;
+        self.expected.push(Fate::Joined {
+            id: key.into(),
+            key: key.into(),
+            primary: Some("late".into()),
         });
         Ok(())
     }
@@ -178,8 +215,7 @@ impl Enemy {
 
     /// Records that nobody of us wrote, in the topics that are ours.
     fn garbage(&mut self, cluster: &Cluster) -> Result<()> {
-        let mut topics = cluster.topics(&format!("{}.retry.", PAYMENTS.name))?;
-        ensure!(!topics.is_empty(), "there are no retry topics");
+        let mut topics = retry_topics(cluster)?;
         topics.push(naming::log_topic(PAYMENTS.name));
         for topic in topics {
             let info = cluster.topic(&topic)?;

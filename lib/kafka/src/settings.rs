@@ -88,7 +88,9 @@ impl Settings {
             // what TCP sends again after a longer silence comes as much later.
             .set("socket.timeout.ms", "6000")
             .set("socket.connection.setup.timeout.ms", "3000")
-            .set("topic.metadata.refresh.interval.ms", "30000");
+            // When a broker dies librdkafka asks once who leads its partitions now, and is told: the dead one, until the controller has missed it. The
+            // next question is this one.
+            .set("topic.metadata.refresh.interval.ms", "2000");
         for (key, value) in &self.properties {
             config.set(key, value);
         }
