@@ -11,6 +11,8 @@ use crate::meter::Seen;
 /// One fault, from its beginning until all was well.
 pub(crate) struct Shot {
     pub(crate) kind: &'static Kind,
+    /// Whom it hit.
+    pub(crate) whom: String,
     /// Whether another one was on at the time: then what was seen is of both.
     pub(crate) has_company: bool,
     pub(crate) seen: Seen,
@@ -51,6 +53,18 @@ impl Spread {
     }
 }
 
+/// A fault as it is reported, in milliseconds as [`Line`] has them.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Done {
+    pub(crate) kind: &'static str,
+    pub(crate) whom: String,
+    pub(crate) alone: bool,
+    pub(crate) gap_ms: u128,
+    pub(crate) slowest_ms: u128,
+    pub(crate) full_speed_ms: u128,
+    pub(crate) after_healing_ms: u128,
+}
+
 /// A line of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
@@ -83,6 +97,20 @@ impl Ledger {
     /// How often something did not become well again in time.
     pub(crate) fn open(&self) -> usize {
         self.0.iter().filter(|shot| shot.is_open).count()
+    }
+
+    /// All of them, in order.
+    pub(crate) fn done(&self) -> Vec<Done> {
+        let done = self.0.iter().map(|shot| Done {
+            kind: shot.kind.name,
+            whom: shot.whom.clone(),
+            alone: !shot.has_company,
+            gap_ms: shot.seen.gap.as_millis(),
+            slowest_ms: shot.seen.slowest.as_millis(),
+            full_speed_ms: shot.seen.full_speed.as_millis(),
+            after_healing_ms: shot.after_healing.as_millis(),
+        });
+        done.collect()
     }
 
     pub(crate) fn lines(&self) -> Vec<Line> {

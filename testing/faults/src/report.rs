@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use rtf_testing::Checked;
 use serde::Serialize;
 
-use crate::ledger::{Line, Spread};
+use crate::ledger::{Done, Line, Spread};
 use crate::stage::Exit;
 
 /// Of a whole run.
@@ -24,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) superseded: u64,
     pub(crate) faults: usize,
     pub(crate) kinds: Vec<Line>,
+    /// Each fault.
+    pub(crate) done: Vec<Done>,
     pub(crate) skipped: Vec<Left>,
     /// Processes that ended without being killed.
     pub(crate) exits: Vec<Exit>,

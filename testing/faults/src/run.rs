@@ -61,6 +61,7 @@ pub(crate) fn run(plan: &Plan, isolation: &Isolation) -> Result<Report> {
         superseded: 0,
         faults: ledger.lines().iter().map(|line| line.times).sum(),
         kinds: ledger.lines(),
+        done: ledger.done(),
         skipped: (plan.skipped.iter())
             .map(|(kind, reason)| Left {
                 kind: kind.name,
@@ -162,9 +163,10 @@ fn one(
         "{}: gap {:?}, slowest {:?}, full speed after {:?}, {after_healing:?} after healing",
         stage.during, seen.gap, seen.slowest, seen.full_speed
     ));
-    for kind in &kinds {
+    for (kind, whom) in kinds.iter().zip(&whom) {
         ledger.add(Shot {
             kind,
+            whom: whom.clone(),
             has_company: kinds.len() > 1,
             seen,
             after_healing,
