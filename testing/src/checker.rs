@@ -23,6 +23,9 @@ use sent::Sent;
 
 pub use rows::{Rows, RowsByStream};
 
+/// The key of records that a test puts into our topics and that none of us may take for ours; the checker passes them over too.
+pub const POISON_KEY: &[u8] = b"rtf-testing: poison";
+
 /// Where to look, and for which join.
 #[derive(Clone, Debug)]
 pub struct Checker {

@@ -1,6 +1,7 @@
 //! A real Apache Kafka broker (KRaft, one node) on free ports, its data in a temporary folder.
 //! How a broker is set up is known to `tools/kafka` alone; here it is only started, hurt and stopped.
 
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::server::Server;
-use crate::{Process, free_port, temp_folder};
+use crate::{Host, Process, free_port, temp_folder};
 
 const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const READY_LINE: &str = "Kafka Server started";
@@ -34,14 +35,15 @@ pub struct KafkaOptions {
 pub struct Kafka {
     server: Server,
     port: u16,
-    _folder: TempDir,
+    host: Host,
+    folder: TempDir,
 }
 
 impl Kafka {
     /// Starts a broker and waits until it is ready. The very first time Kafka is fetched from Maven Central.
     pub fn start(options: &KafkaOptions) -> Result<Self> {
         // Before the broker's own time starts to count.
-        fetch_jars()?;
+        fetch_kafka()?;
         Self::start_node(|| Node::new(options))
     }
 
@@ -49,20 +51,22 @@ impl Kafka {
     pub(crate) fn start_node(mut node: impl FnMut() -> Result<Node>) -> Result<Self> {
         let folder = temp_folder("kafka")?;
         let log = folder.path().join("server.log");
-        let (server, port) = Server::start("Kafka", READY_LINE, &log, || {
+        let (server, (port, host)) = Server::start("Kafka", READY_LINE, &log, || {
             let node = node()?;
-            Ok((node.command(&folder), node.port))
+            let command = node.host.within(node.command(&folder));
+            Ok((command, (node.port, node.host)))
         })?;
         Ok(Self {
             server,
             port,
-            _folder: folder,
+            host,
+            folder,
         })
     }
 
     /// The address clients start from.
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host.ip(), self.port)
     }
 
     /// Creates a topic, unless it exists. Takes a second or two (a JVM).
@@ -123,6 +127,12 @@ impl Kafka {
         self.server.wait_ready()
     }
 
+    /// Loses what it has on its disk; it must not run.
+    pub(crate) fn wipe(&self) -> Result<()> {
+        let data = self.folder.path().join(self.port.to_string()).join("data");
+        fs::remove_dir_all(&data).with_context(|| format!("cannot delete {}", data.display()))
+    }
+
     /// Its process, to freeze it or to see its log and its id.
     pub fn process(&mut self) -> &mut Process {
         self.server.process()
@@ -132,6 +142,7 @@ impl Kafka {
 /// What `tools/kafka` must know of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
+    pub(crate) host: Host,
     pub(crate) port: u16,
     pub(crate) controller_port: u16,
     /// None: a cluster of its own.
@@ -146,6 +157,7 @@ impl Node {
     /// A cluster of one, on ports that are free now.
     fn new(options: &KafkaOptions) -> Result<Self> {
         Ok(Self {
+            host: Host::default(),
             port: free_port()?,
             controller_port: free_port()?,
             cluster_id: None,
@@ -182,8 +194,8 @@ fn script() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/kafka"))
 }
 
-/// Fetches Kafka from Maven Central, unless it is here.
-pub(crate) fn fetch_jars() -> Result<()> {
+/// Fetches Kafka from Maven Central, unless it is here. Every start does so; it is of use before a network is left.
+pub fn fetch_kafka() -> Result<()> {
     output(Command::new(script()).arg("jars"), "").map(drop)
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::kafka::{Node, cluster_id, fetch_jars, tool};
-use crate::{Kafka, Proxy, TopicState, Way, free_port, wait_until};
+use crate::kafka::{Node, cluster_id, fetch_kafka, tool};
+use crate::{Host, Kafka, Proxy, TopicState, Way, free_port, wait_until};
 
 const NODES: usize = 3;
 /// Three on a small machine; the fast compiler alone, because they live for minutes.
@@ -28,6 +28,24 @@ const PROPERTIES: [(&str, &str); 6] = [
     ("replica.lag.time.max.ms", "3000"),
     ("inter.broker.listener.name", "PLAINTEXT"),
 ];
+
+/// How a cluster is started.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Where each node runs. The proxies are of use on the loopback only.
+    pub hosts: [Host; NODES],
+    /// Broker properties, stronger than ours.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            hosts: [const { () }; NODES].map(|()| Host::default()),
+            properties: Vec::new(),
+        }
+    }
+}
 
 /// The ports of a node.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +67,13 @@ pub struct KafkaCluster {
 impl KafkaCluster {
     /// Starts all nodes and waits until they are ready. The very first time Kafka is fetched from Maven Central.
     pub fn start() -> Result<Self> {
+        Self::start_with(&ClusterOptions::default())
+    }
+
+    /// The same, where and how one likes.
+    pub fn start_with(options: &ClusterOptions) -> Result<Self> {
         // Before the brokers' own time starts to count.
-        fetch_jars()?;
+        fetch_kafka()?;
         let ports = (0..NODES).map(|_| Ports::free());
         let ports = ports.collect::<Result<Vec<_>>>()?;
         let proxies = ports
@@ -58,7 +81,7 @@ impl KafkaCluster {
             .map(|ports| Proxy::start(ports.proxy, ports.behind_proxy));
         Ok(Self {
             proxies: proxies.collect::<Result<_>>()?,
-            nodes: start_together(&nodes(&ports)?)?,
+            nodes: start_together(&nodes(&ports, options)?)?,
         })
     }
 
@@ -93,6 +116,16 @@ impl KafkaCluster {
     /// Kills a node at once and waits until it is gone.
     pub fn kill(&mut self, node: usize) -> Result<()> {
         self.nodes[node].kill9()
+    }
+
+    /// Loses what a node, which must not run, has on its disk.
+    pub fn wipe(&self, node: usize) -> Result<()> {
+        self.nodes[node].wipe()
+    }
+
+    /// Stops a node in order.
+    pub fn stop(&mut self, node: usize) -> Result<()> {
+        self.nodes[node].stop()
     }
 
     /// Starts a node again and does not wait.
@@ -150,7 +183,7 @@ impl Ports {
         })
     }
 
-    fn listeners(self) -> String {
+    fn listeners(self, ip: &str) -> String {
         let Self {
             broker,
             controller,
@@ -158,44 +191,57 @@ impl Ports {
             ..
         } = self;
         format!(
-            "PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller},PROXIED://127.0.0.1:{behind_proxy}"
+            "PLAINTEXT://{ip}:{broker},CONTROLLER://{ip}:{controller},PROXIED://127.0.0.1:{behind_proxy}"
         )
     }
 
     /// A client that asks behind the proxy is told the proxies' ports.
-    fn advertised(self) -> String {
+    fn advertised(self, ip: &str) -> String {
         let Self { broker, proxy, .. } = self;
-        format!("PLAINTEXT://127.0.0.1:{broker},PROXIED://127.0.0.1:{proxy}")
+        format!("PLAINTEXT://{ip}:{broker},PROXIED://127.0.0.1:{proxy}")
     }
 }
 
-fn nodes(ports: &[Ports]) -> Result<Vec<Node>> {
+fn nodes(ports: &[Ports], options: &ClusterOptions) -> Result<Vec<Node>> {
     let cluster_id = cluster_id()?;
-    let voters = ports.iter().enumerate();
-    let voters = voters.map(|(n, ports)| format!("{n}@127.0.0.1:{}", ports.controller));
+    let voters = ports.iter().zip(&options.hosts).enumerate();
+    let voters = voters.map(|(n, (ports, host))| format!("{n}@{}:{}", host.ip(), ports.controller));
     let voters = voters.collect::<Vec<_>>().join(",");
-    let node = |(n, ports): (usize, &Ports)| Node {
+    let node = |(n, (ports, host)): (usize, (&Ports, &Host))| Node {
+        host: host.clone(),
         port: ports.broker,
         controller_port: ports.controller,
         cluster_id: Some(cluster_id.clone()),
         heap: Some(HEAP),
-        properties: properties(n, *ports, &voters),
+        properties: properties(n, *ports, host, &voters, options),
     };
-    Ok(ports.iter().enumerate().map(node).collect())
+    Ok(ports
+        .iter()
+        .zip(&options.hosts)
+        .enumerate()
+        .map(node)
+        .collect())
 }
 
-fn properties(number: usize, ports: Ports, voters: &str) -> Vec<(String, String)> {
+fn properties(
+    number: usize,
+    ports: Ports,
+    host: &Host,
+    voters: &str,
+    options: &ClusterOptions,
+) -> Vec<(String, String)> {
     let map = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT";
     let own = [
         ("node.id", number.to_string()),
         ("controller.quorum.voters", voters.to_owned()),
-        ("listeners", ports.listeners()),
-        ("advertised.listeners", ports.advertised()),
+        ("listeners", ports.listeners(host.ip())),
+        ("advertised.listeners", ports.advertised(host.ip())),
         ("listener.security.protocol.map", map.to_owned()),
     ];
     let common = PROPERTIES.iter().map(|(k, v)| (*k, (*v).to_owned()));
     let all = common.chain(own);
-    all.map(|(key, value)| (key.to_owned(), value)).collect()
+    let all = all.map(|(key, value)| (key.to_owned(), value));
+    all.chain(options.properties.iter().cloned()).collect()
 }
 
 /// None is ready before most of them are up. Their ports are fixed: the others were told.

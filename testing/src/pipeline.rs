@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::port::HEALTH_PORT_ABOVE;
-use crate::{Process, free_port, free_role_port, http, rtf_binary, temp_folder, wait_until};
+use crate::{Host, Process, free_port, free_role_port, http, rtf_binary, temp_folder, wait_until};
 
 /// A command such as `rtf verify` may take so long.
 const COMMAND_WITHIN: Duration = Duration::from_secs(120);
@@ -96,6 +96,8 @@ pub struct PipelineOptions {
     pub more_wait: &'static str,
     /// Dispatchers that the configuration lists for operators; none: only the first one is known.
     pub dispatchers: u16,
+    /// Where the instances run: the first of each role on the first, and so on, and from the first again.
+    pub hosts: Vec<Host>,
     /// Further lines of TOML, tables of their own.
     pub more: String,
 }
@@ -114,6 +116,7 @@ impl PipelineOptions {
             joiners: REPLICAS,
             more_wait: "",
             dispatchers: 0,
+            hosts: vec![Host::default()],
             more: String::new(),
         }
     }
@@ -169,6 +172,8 @@ pub struct Pipeline {
     processes: BTreeMap<Instance, Process>,
     /// What an instance alone is told.
     flags: BTreeMap<Instance, Vec<String>>,
+    /// The environment of an instance alone.
+    environment: BTreeMap<Instance, Vec<(String, String)>>,
     /// Where an instance is to be killed.
     crashes: BTreeMap<Instance, String>,
     folder: TempDir,
@@ -182,6 +187,7 @@ impl Pipeline {
             ports: BTreeMap::new(),
             processes: BTreeMap::new(),
             flags: BTreeMap::new(),
+            environment: BTreeMap::new(),
             crashes: BTreeMap::new(),
             folder: temp_folder("pipeline")?,
         };
@@ -220,6 +226,11 @@ impl Pipeline {
         self.folder.path().join(format!("registry-{replica}"))
     }
 
+    /// Where a joiner keeps its events.
+    pub fn joiner_data(&self, replica: u16) -> PathBuf {
+        self.folder.path().join(format!("joiner-{replica}"))
+    }
+
     /// Forgets what a registry, which must not run, keeps on its disk.
     pub fn delete_registry_data(&self, replica: u16) -> Result<()> {
         let data = self.registry_data(replica);
@@ -228,12 +239,16 @@ impl Pipeline {
 
     /// The page's address, without a slash at its end.
     pub fn web(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port(Role::Web, 0))
+        self.health(Instance(Role::Web, 0))
     }
 
     /// The port a role listens on.
     pub fn port(&self, role: Role, replica: u16) -> u16 {
         self.ports[&role][usize::from(replica)]
+    }
+
+    fn host(&self, replica: u16) -> &Host {
+        &self.options.hosts[usize::from(replica) % self.options.hosts.len()]
     }
 
     /// Where an instance tells its health and its metrics.
@@ -243,13 +258,19 @@ impl Pipeline {
             Role::Web => self.port(Role::Web, replica),
             _ => self.port(role, replica) + HEALTH_PORT_ABOVE,
         };
-        format!("http://127.0.0.1:{port}")
+        format!("http://{}:{port}", self.host(replica).ip())
     }
 
     /// Tells an instance something else than the configuration does, from its next start on.
     pub fn set(&mut self, instance: Instance, key: &str, value: &str) {
         let flags = self.flags.entry(instance).or_default();
         flags.push(format!("--set={key}={value}"));
+    }
+
+    /// Gives an instance a variable of its environment, from its next start on.
+    pub fn set_env(&mut self, instance: Instance, name: &str, value: &str) {
+        let variables = self.environment.entry(instance).or_default();
+        variables.push((name.into(), value.into()));
     }
 
     /// Has an instance killed, as by `kill -9`, when it comes to a named step (see `rtf_service::crash`) of its next life.
@@ -262,7 +283,7 @@ impl Pipeline {
         let Instance(role, replica) = instance;
         let mut command = self.command(role.command())?;
         if replica > 0 {
-            let listen = format!("127.0.0.1:{}", self.port(role, replica));
+            let listen = format!("{}:{}", self.host(replica).ip(), self.port(role, replica));
             let role = role.command();
             command.arg(format!("--set={role}.listen={listen}"));
             if matches!(instance.0, Role::Registry | Role::Joiner) {
@@ -271,10 +292,18 @@ impl Pipeline {
             }
         }
         command.args(self.flags.get(&instance).into_iter().flatten());
+        let variables = self.environment.get(&instance);
+        command.envs(
+            variables
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name, value)),
+        );
         if let Some(step) = self.crashes.remove(&instance) {
             command.env("FAILPOINTS", step);
         }
         let log = self.folder.path().join(format!("{instance}.log"));
+        let command = self.host(replica).within(command);
         let process = Process::spawn(&format!("rtf {instance}"), &command, &log)?;
         self.processes.insert(instance, process);
         Ok(())
@@ -340,6 +369,13 @@ impl Pipeline {
         process.with_context(|| format!("{instance} was never started"))
     }
 
+    /// The id of an instance's process, which must have been started.
+    pub fn pid(&self, instance: Instance) -> Result<u32> {
+        let process = self.processes.get(&instance);
+        let process = process.with_context(|| format!("{instance} was never started"))?;
+        Ok(process.pid())
+    }
+
     /// Kills an instance at once.
     pub fn kill9(&mut self, instance: Instance) -> Result<()> {
         self.process(instance)?.kill9()
@@ -380,7 +416,7 @@ impl Pipeline {
     fn configuration(&self, bootstrap: &str, redis: &str) -> String {
         let options = &self.options;
         let join = &options.join;
-        let listen = |role| json!(format!("127.0.0.1:{}", self.port(role, 0)));
+        let listen = |role| json!(format!("{}:{}", self.host(0).ip(), self.port(role, 0)));
         let data = |name| json!(self.folder.path().join(name));
         let (bootstrap, redis) = (json!(bootstrap), json!(redis));
         // JSON's strings, numbers and lists are TOML's too.
@@ -425,9 +461,9 @@ impl Pipeline {
     }
 
     fn urls(&self, role: Role) -> Vec<String> {
-        let ports = self.ports[&role].iter();
+        let ports = self.ports[&role].iter().zip(0..);
         ports
-            .map(|port| format!("http://127.0.0.1:{port}"))
+            .map(|(port, replica)| format!("http://{}:{port}", self.host(replica).ip()))
             .collect()
     }
 }

@@ -2,7 +2,7 @@
 //! loses packets. Nothing is lost: what was held back comes late, unless somebody hung up meanwhile.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,22 +30,32 @@ type Gate = watch::Receiver<Option<Way>>;
 pub struct Proxy {
     port: u16,
     held: watch::Sender<Option<Way>>,
+    server: watch::Sender<SocketAddr>,
     _runtime: Runtime,
 }
 
 impl Proxy {
     /// Passes connections to `port` on to the port `server`, both on 127.0.0.1.
     pub fn start(port: u16, server: u16) -> Result<Self> {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::between(local(port), local(server))
+    }
+
+    /// Passes connections to `listen` on to `server`.
+    pub fn between(listen: SocketAddr, server: SocketAddr) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_io()
             .build()?;
         let (held, gate) = watch::channel(None);
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))?;
-        runtime.spawn(accept(listener, server, gate));
+        let (server, target) = watch::channel(server);
+        let listener = runtime.block_on(TcpListener::bind(listen))?;
+        let port = listener.local_addr()?.port();
+        runtime.spawn(accept(listener, target, gate));
         Ok(Self {
             port,
             held,
+            server,
             _runtime: runtime,
         })
     }
@@ -60,24 +70,34 @@ impl Proxy {
         self.held.send_replace(Some(way));
     }
 
+    /// Closes all connections; new ones are passed on to `server`.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
+    }
+
     /// Lets everything pass.
     pub fn release(&self) {
         self.held.send_replace(None);
     }
 }
 
-async fn accept(listener: TcpListener, server: u16, gate: Gate) {
+async fn accept(listener: TcpListener, server: watch::Receiver<SocketAddr>, gate: Gate) {
     loop {
         // A connection that broke before it was taken is its client's affair.
         if let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(connect(client, server, gate.clone()));
+            tokio::spawn(connect(client, server.clone(), gate.clone()));
         }
     }
 }
 
 /// Ends with the side that hangs up first; then both are closed.
-async fn connect(client: TcpStream, server: u16, gate: Gate) -> io::Result<()> {
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await?;
+async fn connect(
+    client: TcpStream,
+    mut target: watch::Receiver<SocketAddr>,
+    gate: Gate,
+) -> io::Result<()> {
+    let address = *target.borrow_and_update();
+    let server = TcpStream::connect(address).await?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }
@@ -86,6 +106,7 @@ async fn connect(client: TcpStream, server: u16, gate: Gate) -> io::Result<()> {
     tokio::select! {
         ended = pump(from_client, to_server, Way::Requests, gate.clone()) => ended,
         ended = pump(from_server, to_client, Way::Answers, gate) => ended,
+        _ = target.changed() => Ok(()),
     }
 }
 

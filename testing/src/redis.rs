@@ -1,5 +1,6 @@
 //! A real Redis server on a free port, its data in a temporary folder.
 
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::server::Server;
-use crate::{Process, free_port, temp_folder};
+use crate::{Host, Process, free_port, temp_folder};
 
 const READY_LINE: &str = "Ready to accept connections";
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,6 +18,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct RedisOptions {
     /// Whether what was written survives a kill (an append-only file); else every start is empty.
     pub append_only: bool,
+    /// Where it runs.
+    pub host: Host,
     /// Further command line arguments, for instance `["--maxmemory", "10mb"]`.
     pub arguments: Vec<String>,
 }
@@ -26,7 +29,8 @@ pub struct RedisOptions {
 pub struct Redis {
     server: Server,
     port: u16,
-    _folder: TempDir,
+    host: Host,
+    folder: TempDir,
 }
 
 impl Redis {
@@ -39,23 +43,30 @@ impl Redis {
             &folder.path().join("server.log"),
             || {
                 let port = free_port()?;
-                Ok((command(options, port, &folder), port))
+                let command = command(options, port, &folder);
+                Ok((options.host.within(command), port))
             },
         )
         .context("Redis is needed (Debian, Ubuntu: apt-get install redis-server)")?;
         Ok(Self {
             server,
             port,
-            _folder: folder,
+            host: options.host.clone(),
+            folder,
         })
     }
 
     /// Its address, as a client wants it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.host.ip(), self.port)
     }
 
-    /// Its port on 127.0.0.1.
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -68,6 +79,19 @@ impl Redis {
         connection.set_read_timeout(Some(CALL_TIMEOUT))?;
         connection.set_write_timeout(Some(CALL_TIMEOUT))?;
         Ok(connection)
+    }
+
+    /// Loses what it has on its disk; it must not run.
+    pub fn wipe(&self) -> Result<()> {
+        for entry in fs::read_dir(self.folder.path())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            } else if path.extension().is_some_and(|name| name == "rdb") {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets everything.
@@ -99,7 +123,8 @@ impl Redis {
 fn command(options: &RedisOptions, port: u16, folder: &TempDir) -> Command {
     let mut command = Command::new("redis-server");
     command
-        .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
+        .args(["--bind", options.host.ip(), "--protected-mode", "no"])
+        .args(["--save", "", "--daemonize", "no"])
         .args(["--port", &port.to_string()])
         .args([
             "--appendonly",

@@ -84,7 +84,13 @@ impl Settings {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("retry.backoff.ms", "50")
-            .set("topic.metadata.refresh.interval.ms", "30000");
+            // A broker that is frozen or cut off without a word is given up within seconds, not a minute (half of one for a connection that is made):
+            // what TCP sends again after a longer silence comes as much later.
+            .set("socket.timeout.ms", "6000")
+            .set("socket.connection.setup.timeout.ms", "3000")
+            // When a broker dies librdkafka asks once who leads its partitions now, and is told: the dead one, until the controller has missed it. The
+            // next question is this one.
+            .set("topic.metadata.refresh.interval.ms", "2000");
         for (key, value) in &self.properties {
             config.set(key, value);
         }

@@ -12,6 +12,11 @@ pub struct BadEndpoint {
     words: String,
 }
 
+/// A peer that is silent is asked for a sign of life so often, and given up when none comes: frozen, or cut off without a word. Whoever waited
+/// for its answer asks the next one then.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(2);
+const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_secs(3);
+
 /// One lazily connected channel per endpoint.
 #[derive(Debug)]
 pub struct Endpoints {
@@ -84,8 +89,8 @@ fn channel(url: &str) -> Result<Channel, BadEndpoint> {
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(bad)?;
     Ok(endpoint
         .connect_timeout(Duration::from_secs(2))
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(SIGN_OF_LIFE_EVERY)
+        .keep_alive_timeout(SIGN_OF_LIFE_WITHIN)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
         .connect_lazy())

@@ -8,6 +8,7 @@ use rtf_kafka::{Cluster, Isolation, Polled, Settings, Start, Tail};
 use rtf_proto::{Header, Original, naming};
 use rtf_synth::Join;
 
+use super::POISON_KEY;
 use super::log::Winners;
 use super::problems::Problems;
 use super::sent::Sent;
@@ -168,6 +169,7 @@ fn read_all(settings: &Settings, topic: &str, starts: &[(u32, Start)]) -> Result
     let deadline = Instant::now() + READ_WITHIN;
     while !reading.is_empty() && Instant::now() < deadline {
         match tail.poll(POLL) {
+            Polled::Record(record) if record.key() == Some(POISON_KEY) => {}
             Polled::Record(record) => letters.push(Letter {
                 partition: record.partition(),
                 at: record.offset(),

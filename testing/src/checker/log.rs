@@ -13,10 +13,10 @@ use rtf_synth::Join;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Checked;
 use super::problems::Problems;
 use super::reigns::{Reigns, Splits};
 use super::sent::{Sent, text_of};
+use super::{Checked, POISON_KEY};
 use crate::fate::{Fate, shown};
 use crate::reader::TopicReader;
 
@@ -100,6 +100,9 @@ impl Winners {
         let mut found = BTreeMap::new();
         reader.read_to_end(|record| {
             let place = (record.partition(), record.offset());
+            if record.key() == Some(POISON_KEY) {
+                return Ok(());
+            }
             match decode(record.key(), record.value()) {
                 Err(error) => problems.add("unreadable in the log", || {
                     format!("{}/{}: {error}", place.0, place.1)
