@@ -3,10 +3,14 @@
 use rtf_web::Chapter;
 
 /// The chapters, in the order in which they are listed.
-pub const CHAPTERS: [Chapter; 6] = [
+pub const CHAPTERS: [Chapter; 7] = [
     Chapter {
         name: "operations",
         text: include_str!("../../docs/operations.md"),
+    },
+    Chapter {
+        name: "failure-modes",
+        text: include_str!("../../docs/failure-modes.md"),
     },
     Chapter {
         name: "registry",

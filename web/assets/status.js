@@ -57,6 +57,7 @@ function allTroubles({ troubles = [], web }) {
   const own = {
     what: `The row store does not answer: ${web.store.reason}`,
     act: "Start it again, or put [redis].url right. The join goes on meanwhile; nothing is lost, and the table fills by itself from the log.",
+    see: "failure-modes#redis",
   };
   return [own, ...troubles];
 }

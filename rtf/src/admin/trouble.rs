@@ -55,7 +55,7 @@ fn of_role(report: &Report) -> Option<Trouble> {
         return Some(Trouble::new(
             format!("The {role} does not answer: {reason}"),
             act,
-            see(role),
+            "failure-modes#processes",
         ));
     }
     let what = format!("The {role} is not ready: {reason}");
@@ -72,7 +72,7 @@ fn of_role(report: &Report) -> Option<Trouble> {
         CUT_OFF => Some(Trouble::new(
             what,
             "Start Kafka, or mend the way to it ([kafka].bootstrap). Everything goes on by itself as soon as a broker answers.",
-            "registry#when-a-replica-stops",
+            "failure-modes#kafka",
         )),
         _ if report.uptime < START => None,
         _ => {
@@ -117,7 +117,7 @@ fn of_figures(merged: &Map<String, Value>) -> Vec<Trouble> {
         troubles.push(Trouble::new(
             format!("{publishing} joined rows are not in the row store yet"),
             "Look whether Redis is away, full or slow. The rows are safe in the log, and follow by themselves.",
-            "operations",
+            "failure-modes#redis",
         ));
     }
     if ended >= ENDED_MIN && unjoinable * UNJOINABLE_SHARE > ended {
