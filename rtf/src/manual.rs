@@ -2,34 +2,22 @@
 
 use rtf_web::Chapter;
 
+macro_rules! chapter {
+    ($name:literal) => {
+        Chapter {
+            name: $name,
+            text: include_str!(concat!("../../docs/", $name, ".md")),
+        }
+    };
+}
+
 /// The chapters, in the order in which they are listed.
 pub const CHAPTERS: [Chapter; 7] = [
-    Chapter {
-        name: "operations",
-        text: include_str!("../../docs/operations.md"),
-    },
-    Chapter {
-        name: "failure-modes",
-        text: include_str!("../../docs/failure-modes.md"),
-    },
-    Chapter {
-        name: "registry",
-        text: include_str!("../../docs/registry.md"),
-    },
-    Chapter {
-        name: "dead-letters",
-        text: include_str!("../../docs/dead-letters.md"),
-    },
-    Chapter {
-        name: "matching",
-        text: include_str!("../../docs/matching.md"),
-    },
-    Chapter {
-        name: "page",
-        text: include_str!("../../docs/page.md"),
-    },
-    Chapter {
-        name: "glossary",
-        text: include_str!("../../docs/glossary.md"),
-    },
+    chapter!("operations"),
+    chapter!("failure-modes"),
+    chapter!("registry"),
+    chapter!("dead-letters"),
+    chapter!("matching"),
+    chapter!("page"),
+    chapter!("glossary"),
 ];
