@@ -120,6 +120,10 @@ pub struct Plan {
     pub is_poisoned: bool,
     /// Pipelines that share the work, each with a group of dispatchers of its own.
     pub sites: u32,
+    /// Who has a partner waits for more.
+    pub collects: bool,
+    /// Little may wait at once: reading pauses.
+    pub is_narrow: bool,
 }
 
 impl Plan {
@@ -144,6 +148,8 @@ impl Plan {
             faults: some_of(random),
             is_poisoned: random.random_ratio(1, 8),
             sites: 1,
+            collects: false,
+            is_narrow: false,
         };
         if random.random_ratio(1, 4) && plan.dispatchers > 1 {
             plan.sites = 2;
@@ -151,6 +157,8 @@ impl Plan {
         if random.random_ratio(1, 16) {
             plan.faults = many_of(random);
         }
+        plan.collects = random.random_ratio(1, 4);
+        plan.is_narrow = random.random_ratio(1, 4);
         plan
     }
 
@@ -178,7 +186,7 @@ impl fmt::Display for Plan {
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
         write!(
             f,
-            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}; faults: {}",
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}; faults: {}",
             self.events,
             self.partitions,
             self.log_partitions,
@@ -194,6 +202,8 @@ impl fmt::Display for Plan {
                 ""
             },
             if self.is_poisoned { ", poisoned" } else { "" },
+            if self.collects { ", collecting" } else { "" },
+            if self.is_narrow { ", narrow" } else { "" },
             faults.join(" ")
         )
     }

@@ -30,6 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 /// A process that ended is started again after this, ms.
 const RESTART_MS: std::ops::Range<u64> = 20..4_000;
+/// Who has a partner waits for more so long.
+const COLLECT: Duration = Duration::from_millis(700);
+/// Events a dispatcher holds at the most.
+const FEW: usize = 80;
+const MANY: usize = 1_000_000;
 /// A site leaves the others' events to them for so long.
 const CLAIM: Duration = Duration::from_millis(800);
 /// How long ids are remembered in a forgetful plan, and in the others.
@@ -287,11 +292,12 @@ async fn dispatcher(
     life: &Arc<Life>,
     stop: CancellationToken,
 ) -> Result<()> {
-    let (batch, sites, number) = {
+    let (plan, number) = {
         let world = world().expect("its world is there");
         let number = world.processes.borrow()[number].number;
-        (world.plan.batch, world.plan.sites, number as u32)
+        (world.plan.clone(), number as u32)
     };
+    let sites = plan.sites;
     let site = Site {
         number: number % sites,
         of: sites,
@@ -301,11 +307,18 @@ async fn dispatcher(
         id: vec!["/id".into()],
         wait_max: WAIT_MAX,
         retry_max: Duration::from_secs(2),
-        batch,
+        batch: plan.batch,
         in_flight: 4,
         // On a thread of its own it would wait for what is in flight; here nothing would come while it does.
         drain: Duration::ZERO,
         site: (sites > 1).then_some(site),
+        collect: if plan.collects {
+            COLLECT
+        } else {
+            Duration::ZERO
+        },
+        max_events: if plan.is_narrow { FEW } else { MANY },
+        window_events: if plan.is_narrow { FEW / 2 } else { MANY },
         ..rtf_dispatcher::Options::new(FOREIGN, GROUPS[site.number as usize], vec!["/key".into()])
     };
     let dispatcher = Dispatcher::new(

@@ -192,6 +192,8 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     with(&|plan| plan.is_read_again &= plan.is_forgetful);
     with(&|plan| plan.is_forgetful = false);
     with(&|plan| plan.sites = 1);
+    with(&|plan| plan.collects = false);
+    with(&|plan| plan.is_narrow = false);
     with(&|plan| plan.registries = 1);
     with(&|plan| plan.joiners = 1);
     with(&|plan| plan.dispatchers = 1);
