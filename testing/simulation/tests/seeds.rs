@@ -1,13 +1,15 @@
 //! New seeds with each run.
 
-#![cfg(feature = "proof")]
-
 use rtf_simulation::plan::Plan;
 use rtf_simulation::run::run;
-use std::time::UNIX_EPOCH;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// New ones a run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 2_000;
+/// A slow machine runs fewer: no new one is begun after this, unless so many are asked for.
+const WITHIN: Duration = Duration::from_secs(60);
 /// Where they begin, if not with the clock.
 const FROM: &str = "RTF_SEED";
 /// How many, if not so many.
@@ -17,17 +19,35 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+fn check(seed: u64) {
+    let report = run(&Plan::of(seed), false);
+    assert_eq!(
+        report.violation, None,
+        "cargo run -p rtf-simulation --release -- --seed {seed}"
+    );
+}
+
 #[test]
 fn new_seeds_violate_nothing() {
     let clock = || UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() << 20);
     let from = number(FROM).unwrap_or_else(clock);
-    let count = number(COUNT).unwrap_or(SEEDS);
-    println!("{count} seeds from {from} on");
-    for seed in from..from + count {
-        let report = run(&Plan::of(seed), false);
-        assert_eq!(
-            report.violation, None,
-            "cargo run -p rtf-simulation --release -- --seed {seed}"
-        );
-    }
+    let (count, within) = match number(COUNT) {
+        Some(count) => (count, Duration::MAX),
+        None => (SEEDS, WITHIN),
+    };
+    println!("up to {count} seeds from {from} on");
+    let (begun, next) = (Instant::now(), AtomicU64::new(from));
+    let work = || {
+        while begun.elapsed() < within {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count {
+                return;
+            }
+            check(seed);
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, Into::into);
+    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    let run = next.load(Ordering::Relaxed).min(from + count) - from;
+    println!("{run} seeds in {:?}", begun.elapsed());
 }

@@ -1,0 +1,24 @@
+//! Seeds that failed once, by what it was. A seed's world changes with the simulation: then it is one seed more.
+
+use rtf_simulation::plan::Plan;
+use rtf_simulation::run::run;
+
+fn check(seeds: &[u64]) {
+    for seed in seeds {
+        assert_eq!(run(&Plan::of(*seed), false).violation, None, "seed {seed}");
+    }
+}
+
+/// The dispatcher let an event's wait begin with the look for it, up to 100 ms before it was there.
+/// `dispatcher/tests/dispatcher.rs: what_comes_after_a_lull_waits_its_whole_time` shows it with a broker.
+#[test]
+fn nothing_is_given_up_before_its_time() {
+    check(&[5, 8, 10, 51, 229, 286]);
+}
+
+/// No fault of the product's: a reader that was behind waited for the simulated Kafka without sleeping, and made everybody's clock run ahead by up to
+/// 20 s; then it stood still for all until the simulation's time had come as far.
+#[test]
+fn the_clock_does_not_run_ahead() {
+    check(&[56, 70, 87, 95, 98, 115, 129, 173, 225, 232, 233]);
+}
