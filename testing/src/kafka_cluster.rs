@@ -41,7 +41,7 @@ pub struct ClusterOptions {
 impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
-            hosts: [const { () }; NODES].map(|()| Host::default()),
+            hosts: std::array::from_fn(|_| Host::default()),
             properties: Vec::new(),
         }
     }

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 
 /// Longer than the broker's session with its controller (3 s).
 const AWAY: Duration = Duration::from_secs(6);
-const IN_SYNC_WITHIN: Duration = Duration::from_secs(120);
+const IN_SYNC_WITHIN: Duration = Duration::from_secs(240);
 
 const fn kind(name: &'static str, does: &'static str, heals: &'static str) -> Kind {
     Kind {
