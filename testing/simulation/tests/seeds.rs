@@ -31,7 +31,11 @@ fn check(seed: u64) {
 #[test]
 fn new_seeds_violate_nothing() {
     // A day's are the same: what failed is red until it is mended, and no change is blamed for what another found.
-    let today = || UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() / DAY_SECONDS);
+    let today = || {
+        UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |time| time.as_secs() / DAY_SECONDS)
+    };
     let from = number(FROM).unwrap_or_else(|| today() << 20);
     let (count, within) = match number(COUNT) {
         Some(count) => (count, Duration::MAX),
