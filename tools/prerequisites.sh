@@ -46,6 +46,12 @@ want_browser() {
     has chromium || has chromium-browser || has google-chrome || lack Chromium chromium
 }
 
+# Faults of networks and clocks; without these the tests say loudly what they leave out.
+want_faults() {
+    want ip iproute2
+    want faketime faketime
+}
+
 want_java() { (($(java_version) >= JAVA_VERSION_MIN)) || lack "Java $JAVA_VERSION_MIN or newer" "$(java_package)"; }
 
 java_command() { printf '%s' "${JAVA_HOME:+$JAVA_HOME/bin/}java"; }

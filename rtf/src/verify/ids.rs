@@ -132,8 +132,10 @@ mod tests {
             topic_id: TopicId::default(),
             ages: &[],
         };
-        let ids = |ids: &[u128]| ids.to_vec().into_iter().map(Ok);
-        let foreign = foreign.to_vec().into_iter().map(Ok);
+        fn ids(ids: &[u128]) -> impl Iterator<Item = io::Result<u128>> {
+            ids.iter().copied().map(Ok)
+        }
+        let foreign = foreign.iter().copied().map(Ok);
         known
             .compare(foreign, ids(parked), ids(resolved), &mut report)
             .unwrap();
