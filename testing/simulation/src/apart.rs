@@ -7,6 +7,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
+/// A copy takes milliseconds. One that waits for a lock which another thread held when it was copied (as one that panics does, that of backtraces) would wait for ever.
+const SECONDS_MAX: u32 = 120;
+
 /// What `work` gives, done in a copy of this process; `None` when the copy died of it.
 ///
 /// # Panics
@@ -15,6 +18,7 @@ pub fn apart(work: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
     let (reads, writes) = std::io::pipe().expect("the system gives a pipe");
     let child = fork();
     if child == 0 {
+        die_late();
         drop(reads);
         // Nothing of the copy's may run on behind this, not even another thread's destructor.
         let is_told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -52,6 +56,13 @@ fn fork() -> libc::pid_t {
 fn end(failed: bool) -> ! {
     // SAFETY: ends the process at once.
     unsafe { libc::_exit(i32::from(failed)) }
+}
+
+/// The copy dies when it has not ended in time, whatever it waits for.
+#[expect(unsafe_code, reason = "the standard library has no alarm")]
+fn die_late() {
+    // SAFETY: only asks for a signal, which ends the process.
+    unsafe { libc::alarm(SECONDS_MAX) };
 }
 
 /// Whether it ended well.

@@ -9,7 +9,7 @@ use crate::plan::Fault;
 use crate::redis::RedisOf;
 use crate::trace::trace;
 use crate::workload::{FOREIGN, PRIMARY};
-use crate::world::{GROUPS, LOG, WAIT_MAX, World, world};
+use crate::world::{GROUPS, LOG, NARROW_WINDOW, WAIT_MAX, World, world};
 use anyhow::Result;
 use futures::FutureExt;
 use rand::Rng;
@@ -318,7 +318,7 @@ async fn dispatcher(
             Duration::ZERO
         },
         max_events: if plan.is_narrow { FEW } else { MANY },
-        window_events: if plan.is_narrow { FEW / 2 } else { MANY },
+        window_events: if plan.is_narrow { NARROW_WINDOW } else { MANY },
         ..rtf_dispatcher::Options::new(FOREIGN, GROUPS[site.number as usize], vec!["/key".into()])
     };
     let dispatcher = Dispatcher::new(

@@ -22,3 +22,9 @@ fn nothing_is_given_up_before_its_time() {
 fn the_clock_does_not_run_ahead() {
     check(&[56, 70, 87, 95, 98, 115, 129, 173, 225, 232, 233]);
 }
+
+/// No fault of the product's: where there is room for few events, those that find nobody hold the window one after the other, each for all of its wait.
+#[test]
+fn a_narrow_world_takes_its_time() {
+    check(&[21_795_702_715]);
+}

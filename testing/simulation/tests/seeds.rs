@@ -20,12 +20,12 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-fn check(seed: u64) {
-    let report = run(&Plan::of(seed), false);
-    assert_eq!(
-        report.violation, None,
-        "cargo run -p rtf-simulation --release -- --seed {seed}"
-    );
+/// Words, not a panic: while one thread says them, another makes a copy of the process.
+fn check(seed: u64) -> Option<String> {
+    let violation = run(&Plan::of(seed), false).violation?;
+    Some(format!(
+        "cargo run -p rtf-simulation --release -- --seed {seed}: {violation:?}"
+    ))
 }
 
 #[test]
@@ -43,17 +43,20 @@ fn new_seeds_violate_nothing() {
     };
     println!("up to {count} seeds from {from} on");
     let (begun, next) = (Instant::now(), AtomicU64::new(from));
-    let work = || {
-        while begun.elapsed() < within {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count {
-                return;
-            }
-            check(seed);
-        }
+    let seeds = || {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        (begun.elapsed() < within && seed < from + count).then_some(seed)
     };
+    let work = || std::iter::from_fn(seeds).find_map(check);
     let cores = thread::available_parallelism().map_or(1, Into::into);
-    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    let found: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let found = workers.into_iter().map(|worker| worker.join());
+        found
+            .filter_map(|found| found.expect("it does not panic"))
+            .collect()
+    });
     let run = next.load(Ordering::Relaxed).min(from + count) - from;
     println!("{run} seeds in {:?}", begun.elapsed());
+    assert!(found.is_empty(), "{found:#?}");
 }
