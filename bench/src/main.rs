@@ -7,6 +7,7 @@ mod pass_through;
 mod primaries;
 mod process;
 mod replay;
+mod sites;
 mod stage;
 mod waiting;
 
@@ -36,6 +37,8 @@ enum Command {
     Ids(ids::Args),
     /// How fast the foreign topic is read again when all of it is resolved
     Replay(replay::Args),
+    /// Two pipelines at full speed over the same topics and log: what is done twice
+    Sites(sites::Args),
     /// What primaries cost that memory cannot hold: loading, restart, cold and hot look-ups
     Primaries(primaries::Args),
 }
@@ -66,6 +69,7 @@ fn main() -> Result<()> {
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Sites(args) => sites::run(&args),
         Command::Primaries(args) => primaries::run(&args),
     }
 }

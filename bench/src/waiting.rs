@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn send(sender: &Sender, event: &Event) -> Result<()> {
+pub fn send(sender: &Sender, event: &Event) -> Result<()> {
     let topic = match event.side {
         Side::Foreign => CLICKS.foreign.topic,
         Side::Primary => CLICKS.primary.topic,
@@ -111,9 +111,13 @@ fn send(sender: &Sender, event: &Event) -> Result<()> {
     Ok(sender.send(topic, None, event.key.as_deref(), Some(&event.value))?)
 }
 
-/// The sum over all labels.
 fn metric(pipeline: &Pipeline, name: &str) -> Result<f64> {
-    let metrics = http::get(&format!("{}/metrics", pipeline.health(DISPATCHER)))?.into_body();
+    metric_of(pipeline, DISPATCHER, name)
+}
+
+/// The sum over all labels.
+pub fn metric_of(pipeline: &Pipeline, instance: Instance, name: &str) -> Result<f64> {
+    let metrics = http::get(&format!("{}/metrics", pipeline.health(instance)))?.into_body();
     let lines = metrics.lines().filter(|line| line.starts_with(name));
     let values = lines.map(|line| {
         let value = line.rsplit(' ').next().context("no value")?;
@@ -122,7 +126,7 @@ fn metric(pipeline: &Pipeline, name: &str) -> Result<f64> {
     values.sum()
 }
 
-fn wait(within: Duration, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn wait(within: Duration, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     while !reached()? {
         if begun.elapsed() > within {

@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use proptest::prelude::*;
+    use rtf_fuzz::fuzz;
 
     fn any_original() -> impl Strategy<Value = Original> {
         let bytes =
@@ -127,6 +128,31 @@ mod tests {
             value,
             headers,
         })
+    }
+
+    /// Headers of anybody's making, one a line: what is read as parked is written so that it is read the same.
+    #[test]
+    fn fuzz_parked() {
+        let whole = b"1700000060000\n3\n1700000000000\na/b/1/77\nAQEBAQEBAQEBAQEBAQEBAQ\n1700000000000\n00000000000000ff\nan id\na key";
+        let negative = b"own header\n-1\n0\n-5\nt/0/0\nAQEBAQEBAQEBAQEBAQEBAQ\n0\n0\n\xc3\xa9\nk";
+        fuzz("parked", &[whole, negative], |input| {
+            let values: Vec<_> = input.split(|byte| *byte == b'\n').collect();
+            let own = values.len().saturating_sub(NAMES.len());
+            let name = |at: usize| at.checked_sub(own).map_or("h", |at| NAMES[at]).to_owned();
+            let value = |value: &&[u8]| Some(Bytes::copy_from_slice(value));
+            let headers = values.iter().enumerate();
+            let record = Original {
+                headers: headers
+                    .map(|(at, bytes)| (name(at), value(bytes)))
+                    .collect(),
+                ..Original::default()
+            };
+            if let Some((parked, original)) = Parked::read(record) {
+                assert_eq!(original.headers.len(), own);
+                let again = Parked::read(parked.write(&original));
+                assert_eq!(again, Some((parked, original)));
+            }
+        });
     }
 
     proptest! {

@@ -125,9 +125,26 @@ fn digits(text: &str) -> Result<u64, BadCursor> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rtf_fuzz::fuzz;
 
     fn cursor(text: &str) -> Cursor {
         text.parse().unwrap()
+    }
+
+    /// What a browser says it has seen: a cursor that is read is written so that it is read the same.
+    #[test]
+    fn fuzz_cursors() {
+        fuzz(
+            "cursor",
+            &[b"0:123,3:77", b"-", b"4095:18446744073709551615"],
+            |input| {
+                let text = String::from_utf8_lossy(input);
+                if let Ok(cursor) = text.parse::<Cursor>() {
+                    assert!(cursor.offsets.len() <= PARTITIONS_MAX);
+                    assert_eq!(cursor.to_string().parse(), Ok(cursor));
+                }
+            },
+        );
     }
 
     #[test]

@@ -118,6 +118,7 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rtf_fuzz::fuzz;
 
     fn manifest() -> Manifest {
         Manifest {
@@ -144,6 +145,19 @@ mod tests {
     fn comes_back_as_it_was() {
         assert_eq!(Manifest::decode(&manifest().encode()), Some(manifest()));
         assert_eq!(Manifest::decode(b""), None);
+    }
+
+    /// Damage whose checksum is right all the same: what is read is written so that it is read the same.
+    #[test]
+    fn fuzz_manifests() {
+        let whole = manifest().encode();
+        fuzz("manifest", &[&whole[..whole.len() - CRC_BYTES]], |input| {
+            let mut bytes = input.to_vec();
+            bytes.put_u32_le(crc32fast::hash(input));
+            if let Some(manifest) = Manifest::decode(&bytes) {
+                assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+            }
+        });
     }
 
     proptest! {

@@ -151,6 +151,7 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rtf_fuzz::fuzz;
 
     prop_compose! {
         fn event()(
@@ -176,6 +177,36 @@ mod tests {
                 key: span(at[4], at[5]), id_at: id.at, id_len: id.len as u16, order_kind,
             }
         }
+    }
+
+    /// Any bytes: what is read as an event is written so that it is read the same.
+    #[test]
+    fn fuzz_stored() {
+        let mut whole = Vec::new();
+        let event = Event {
+            block: b"{\"id\":\"p1\",\"from\":\"aus\"}".as_slice(),
+            payload: 26,
+            partition: 3,
+            offset: 1 << 40,
+            kafka_ts: 1_700_000_000_000,
+            event_ts: 1_600_000_000_000,
+            expires: crate::event::NEVER,
+            order: Span { at: 1, len: 2 }.pack(),
+            key: Span { at: 20, len: 3 },
+            id_at: 7,
+            id_len: 2,
+            order_kind: OrderKind::Text,
+        };
+        event.encode(&mut whole);
+        assert_eq!(Stored::decode(&whole), Some(event));
+        fuzz("stored", &[&whole], |input| {
+            if let Some(event) = Stored::decode(input) {
+                let _ = (event.payload(), event.id(), event.key(), event.candidate());
+                let mut again = Vec::new();
+                event.encode(&mut again);
+                assert_eq!(Stored::decode(&again), Some(event));
+            }
+        });
     }
 
     #[test]

@@ -301,3 +301,69 @@ impl Sink for RedisSink {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::FromRedisValue;
+    use rtf_fuzz::fuzz;
+    use rtf_proto::TopicId;
+
+    const PLACE: Place = Place {
+        log: TopicId([1; 16]),
+        partition: 3,
+    };
+    const CALL: u64 = 7;
+
+    /// Any bytes from the server: only this call's answer about this stream is believed, and only an offset is taken for one.
+    #[test]
+    fn fuzz_replies() {
+        let sink = RedisSink::new(RedisOptions {
+            url: "redis://127.0.0.1:1".into(),
+            name: "clicks".into(),
+            max_rows: 0,
+            call_timeout: Duration::from_secs(1),
+        });
+        let sink = sink.expect("it is an address");
+        let stream = redis_stream("clicks", PLACE.partition);
+        let reply = |stream: &str, call: u64, state: &str, last: &str, log: &str| {
+            let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+            let parts = [
+                text(stream),
+                format!(":{call}\r\n"),
+                text(state),
+                text(last),
+                text(log),
+            ];
+            format!("*5\r\n{}", parts.concat()).into_bytes()
+        };
+        let replies = [
+            reply(&stream, CALL, "appended", "123-0", ""),
+            reply(&stream, CALL, "moved", "", ""),
+            reply(&stream, CALL, "other", "5-0", "AQEBAQEBAQEBAQEBAQEBAQ"),
+            reply(&stream, CALL - 1, "appended", "122-0", ""),
+            reply("another", CALL, "appended", "122-1", ""),
+            b"-OOM command not allowed\r\n".to_vec(),
+            b"+QUEUED\r\n".to_vec(),
+            b"_\r\n".to_vec(),
+        ];
+        let replies: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
+        fuzz("reply", &replies, |input| {
+            let Ok(value) = redis::parse_redis_value(input) else {
+                return;
+            };
+            let Ok(answer) = Answer::from_redis_value(value) else {
+                return;
+            };
+            let (of, call, state, last, _) = answer.clone();
+            let Ok(found) = sink.check(PLACE, CALL, answer) else {
+                return;
+            };
+            assert_eq!((of.as_str(), call), (stream.as_str(), CALL));
+            assert_eq!(found.appended, state == "appended");
+            let offset = last.strip_suffix("-0").and_then(|text| text.parse().ok());
+            assert_eq!(found.last, offset, "{last}");
+            assert!(found.last.is_some() || last.is_empty(), "{last}");
+        });
+    }
+}

@@ -61,3 +61,45 @@ impl Letter {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use rtf_fuzz::fuzz;
+
+    /// Headers of anybody's making, `name=value` a line: all of it can be said, and what is not ours is among it.
+    #[test]
+    fn fuzz_letters() {
+        let seeds: [&[u8]; 2] = [
+            b"trace=7\nrtf.outcome=unjoinable\nrtf.reason=timed_out\nrtf.attempts=9\nrtf.first_seen=-1\nrtf.source=a/b/1/2\nrtf.id=x\nrtf.key=k",
+            b"rtf.outcome=malformed\nrtf.offset=18446744073709551615\n\xff=\xff",
+        ];
+        fuzz("letter", &seeds, |input| {
+            let lines = input.split(|byte| *byte == b'\n');
+            let of_line = |line: &[u8]| {
+                let at = line.iter().position(|byte| *byte == b'=');
+                let (name, value) = line.split_at(at.unwrap_or(line.len()));
+                let value = value.get(1..).map(Bytes::copy_from_slice);
+                (String::from_utf8_lossy(name).into_owned(), value)
+            };
+            let letter = Letter {
+                partition: 1,
+                offset: 2,
+                written_ms: 3,
+                original: Original {
+                    key: None,
+                    value: Some(Bytes::copy_from_slice(input)),
+                    headers: lines.map(of_line).collect(),
+                },
+            };
+            let said = letter.as_json();
+            let headers = letter.original.headers.iter();
+            for (name, _) in headers.filter(|(name, _)| !header::is_ours(name)) {
+                assert!(said["headers"].get(name).is_some(), "{name} is missing");
+            }
+            let outcome = letter.says(header::OUTCOME);
+            assert_eq!(said["outcome"].as_str(), outcome);
+        });
+    }
+}

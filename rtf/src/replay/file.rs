@@ -61,6 +61,7 @@ pub fn export(topic: &str, plan: &Plan) -> String {
 mod tests {
     use super::*;
     use crate::replay::plan::Line;
+    use rtf_fuzz::fuzz;
 
     #[test]
     fn what_is_written_is_read() {
@@ -76,6 +77,33 @@ mod tests {
         };
         let offsets = parse(&export("clicks", &plan), "g", "clicks").unwrap();
         assert_eq!(offsets, BTreeMap::from([(0, 7), (12, 0)]));
+    }
+
+    /// Any file: positions that are read are written so that they are read the same.
+    #[test]
+    fn fuzz_positions() {
+        let seeds: [&[u8]; 3] = [
+            b"clicks,0,7\nclicks,12,0\n",
+            b"\"g\", clicks ,1,8\r\n\r\n",
+            b"clicks,4294967295,18446744073709551615",
+        ];
+        fuzz("positions", &seeds, |input| {
+            let text = String::from_utf8_lossy(input);
+            let Ok(offsets) = parse(&text, "g", "clicks") else {
+                return;
+            };
+            let line = |(partition, to): (&PartitionId, &Offset)| Line {
+                partition: *partition,
+                mark: *to,
+                to: *to,
+                records: 0,
+                note: None,
+            };
+            let plan = Plan {
+                lines: offsets.iter().map(line).collect(),
+            };
+            assert_eq!(parse(&export("clicks", &plan), "g", "clicks"), Ok(offsets));
+        });
     }
 
     #[test]
