@@ -185,7 +185,7 @@ mod tests {
         let mut whole = Vec::new();
         let event = Event {
             block: b"{\"id\":\"p1\",\"from\":\"aus\"}".as_slice(),
-            payload: 26,
+            payload: 24,
             partition: 3,
             offset: 1 << 40,
             kafka_ts: 1_700_000_000_000,
