@@ -1,9 +1,9 @@
 //! Throughput over a backlog, from process start until the last row is in Redis.
 
-use crate::process::{cpu_seconds, peak_mib};
 use crate::stage::{Stage, Topics};
 use anyhow::{Result, bail};
 use rtf_testing::Process;
+use rtf_testing::cost::{cpu_seconds, peak_mib};
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::{Duration, Instant};

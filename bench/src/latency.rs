@@ -1,6 +1,5 @@
 //! Latency at a paced load: from the moment the later side was handed to the producer to the row being read from Redis.
 
-use crate::process::cpu_seconds;
 use crate::stage::{LOG_PARTITIONS, Stage, Topics};
 use anyhow::{Context, Result, bail};
 use redis::streams::{StreamReadOptions, StreamReadReply};
@@ -8,6 +7,7 @@ use redis::{Commands, Connection};
 use rtf_kafka::Sender;
 use rtf_proto::naming::redis_stream;
 use rtf_synth::{Clicks, ClicksParams, Share, Side};
+use rtf_testing::cost::cpu_seconds;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;

@@ -5,7 +5,6 @@ mod ids;
 mod latency;
 mod pass_through;
 mod primaries;
-mod process;
 mod replay;
 mod sites;
 mod stage;

@@ -1,7 +1,6 @@
 //! What primaries cost that memory cannot hold: loading, memory, restart, look-ups of cold and of hot keys; and, for comparison, records
 //! fetched from Kafka by their offsets.
 
-use crate::process::{cpu_seconds, peak_mib, resident_mib};
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use rtf_joiner::parts::Store;
@@ -12,6 +11,7 @@ use rtf_proto::{
     Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, SourceId,
     Token, TopicId, Verdict,
 };
+use rtf_testing::cost::{cpu_seconds, peak_mib, resident_mib};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

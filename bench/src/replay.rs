@@ -1,8 +1,8 @@
 //! How fast the foreign topic is read again when all of it is resolved, beside the first run: same process, same data.
 
-use crate::process::cpu_seconds;
 use crate::stage::{Stage, Topics};
 use anyhow::{Context, Result, bail};
+use rtf_testing::cost::cpu_seconds;
 use rtf_testing::{Process, rtf_binary, run as finish, wait_until};
 use serde_json::Value;
 use std::process::Command;

@@ -1,10 +1,11 @@
 //! Two pipelines at full speed over the same backlog and log: what is done twice, and what each of them does.
 
-use crate::waiting::{metric_of, send, wait};
+use crate::stage::all_match;
+use crate::waiting::{send, wait};
 use anyhow::Result;
 use rtf_kafka::Sender;
-use rtf_synth::{CLICKS, Clicks, ClicksParams, Share};
-use rtf_testing::{Instance, PipelineOptions, Role, Servers};
+use rtf_synth::CLICKS;
+use rtf_testing::{Instance, PipelineOptions, Role, Servers, http};
 use std::time::{Duration, Instant};
 
 const SITES: [Instance; 2] = [Instance(Role::Dispatcher, 0), Instance(Role::Dispatcher, 1)];
@@ -37,14 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     pipeline.set(SITES[1], "dispatcher.group", "clicks.dispatcher.second");
     let sender = Sender::open(servers.checker(CLICKS).settings())?;
-    let clicks = Clicks::new(ClicksParams {
-        count: args.events,
-        orphans: Share::NONE,
-        late: Share::NONE,
-        duplicates: Share::NONE,
-        malformed: Share::NONE,
-        ..ClicksParams::default()
-    });
+    let clicks = all_match(args.events);
     eprintln!("sending {} clicks and their queries", args.events);
     for event in clicks.events() {
         send(&sender, &event)?;
@@ -59,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
         pipeline.wait_ready(site, READY_WITHIN)?;
     }
     let both = |name: &str| -> Result<[f64; 2]> {
-        let [a, b] = SITES.map(|site| metric_of(&pipeline, site, name));
+        let [a, b] = SITES.map(|site| http::metric(&pipeline.health(site), name, ""));
         Ok([a?, b?])
     };
     wait(DONE_WITHIN, || {

@@ -1,9 +1,10 @@
 //! What it costs to wait: events nobody comes for, parked in Kafka, and how long those take to be woken for whom somebody comes after all.
 
-use crate::process::{cpu_seconds, peak_mib};
-use anyhow::{Context, Result, bail};
+use crate::stage::all_match;
+use anyhow::{Result, bail};
 use rtf_kafka::Sender;
-use rtf_synth::{CLICKS, Clicks, ClicksParams, Event, Share, Side};
+use rtf_synth::{CLICKS, Event, Side};
+use rtf_testing::cost::{cpu_seconds, peak_mib};
 use rtf_testing::{Instance, Pipeline, PipelineOptions, Role, Servers, http};
 use std::time::{Duration, Instant};
 
@@ -48,14 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     pipeline.start_all(&ROLES, READY_WITHIN)?;
     let sender = Sender::open(servers.checker(CLICKS).settings())?;
-    let clicks = Clicks::new(ClicksParams {
-        count: args.events,
-        orphans: Share::NONE,
-        late: Share::NONE,
-        duplicates: Share::NONE,
-        malformed: Share::NONE,
-        ..ClicksParams::default()
-    });
+    let clicks = all_match(args.events);
     eprintln!("sending {} clicks without their queries", args.events);
     let begun = Instant::now();
     for event in clicks.events().filter(|event| event.side == Side::Foreign) {
@@ -112,18 +106,7 @@ pub fn send(sender: &Sender, event: &Event) -> Result<()> {
 }
 
 fn metric(pipeline: &Pipeline, name: &str) -> Result<f64> {
-    metric_of(pipeline, DISPATCHER, name)
-}
-
-/// The sum over all labels.
-pub fn metric_of(pipeline: &Pipeline, instance: Instance, name: &str) -> Result<f64> {
-    let metrics = http::get(&format!("{}/metrics", pipeline.health(instance)))?.into_body();
-    let lines = metrics.lines().filter(|line| line.starts_with(name));
-    let values = lines.map(|line| {
-        let value = line.rsplit(' ').next().context("no value")?;
-        Ok(value.parse::<f64>()?)
-    });
-    values.sum()
+    http::metric(&pipeline.health(DISPATCHER), name, "")
 }
 
 pub fn wait(within: Duration, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -202,7 +202,7 @@ fn find_parked(config: &Config, settings: &Settings, id: &EventId) -> anyhow::Re
             .is_some_and(|parked| parked.as_bytes() == id.as_bytes())
             && let Some((parked, _)) = Parked::read(record.original())
         {
-            looked = Looked::Found(of_parked(&parked, topic));
+            looked = Looked::Found(of_parked(parked, topic));
             return Ok(false);
         }
         let has_time = Instant::now() < deadline;
@@ -214,13 +214,18 @@ fn find_parked(config: &Config, settings: &Settings, id: &EventId) -> anyhow::Re
     Ok(looked)
 }
 
-fn of_parked(parked: &Parked, topic: &str) -> Value {
-    let source = &parked.source;
-    json!({
-        "state": "parked", "attempts": parked.attempts, "first_seen_ts": parked.first_seen_ms, "due_ts": parked.due_ms,
-        "key": parked.key.to_string(), "tier": topic,
-        "source": { "topic": source.topic.to_string(), "partition": source.partition, "offset": source.offset },
-    })
+/// As of one that waits in memory, but where.
+fn of_parked(parked: Parked, topic: &str) -> Value {
+    let mut found = of_handle(WaitingEvent {
+        key: Some(parked.key),
+        attempts: parked.attempts,
+        first_seen_ms: parked.first_seen_ms,
+        due_ms: parked.due_ms,
+        source: parked.source,
+        tier: Some(topic.to_owned()),
+    });
+    found["state"] = "parked".into();
+    found
 }
 
 fn of_handle(waiting: WaitingEvent) -> Value {

@@ -18,10 +18,14 @@ pub fn get(url: &str) -> Result<Response<String>> {
     Ok(Response::from_parts(parts, text))
 }
 
-/// The sum of a role's metric over its labels, of the lines that hold `label`. `url`: where its `/metrics` are.
+/// The sum of a role's metric over its labels, of the lines that hold `label`; not of another whose name begins alike. `url`: where its `/metrics` are.
 pub fn metric(url: &str, name: &str, label: &str) -> Result<f64> {
     let body = get(&format!("{url}/metrics"))?.into_body();
-    let lines = (body.lines()).filter(|line| line.starts_with(name) && line.contains(label));
+    let is_it = |line: &&str| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with([' ', '{'])) && line.contains(label)
+    };
+    let lines = body.lines().filter(is_it);
     let values = lines.map(|line| {
         let value = line.rsplit(' ').next().context("a value")?;
         Ok(value.parse::<f64>()?)

@@ -7,6 +7,7 @@
 
 mod binary;
 mod checker;
+pub mod cost;
 mod fate;
 mod folder;
 mod host;

@@ -2,7 +2,6 @@
 //! time, and afterwards the backlog drains at full speed.
 
 use std::fmt;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Share};
 use rtf_testing::{
-    Instance, Load, PipelineOptions, Progress, Role, Scene, http, pause, wait_until,
+    Instance, Load, PipelineOptions, Progress, Role, Scene, cost, http, pause, wait_until,
 };
 
 const ALL: Instance = Instance(Role::All, 0);
@@ -75,7 +74,7 @@ fn what_is_too_much_waits_in_kafka_and_everything_else_goes_on() -> Result<()> {
     let behind = tally.joins + probe.joins - scene.progress.rows()?;
     let url = scene.pipeline.health(ALL);
     let figure = |name| http::metric(&url, name, "");
-    let held = figure("rtf_dispatcher_in_flight")? + figure("rtf_dispatcher_waiting ")?;
+    let held = figure("rtf_dispatcher_in_flight")? + figure("rtf_dispatcher_waiting")?;
     eprintln!(
         "overload: sustains {sustained:.0}/s, was sent {over:.0}/s for {seconds} s; then {behind} behind, {held} of them held"
     );
@@ -201,7 +200,7 @@ impl Watch {
                 p50: at(50)?,
                 p99: at(99)?,
                 max: at(100)?,
-                memory_mib: peak_mib(pid)?,
+                memory_mib: cost::peak_mib(pid)?,
             })
         });
         Ok(Self { asking, is_over })
@@ -212,12 +211,4 @@ impl Watch {
         let seen = self.asking.join();
         seen.map_err(|_| anyhow!("the asking thread panicked"))?
     }
-}
-
-/// The largest resident set so far.
-fn peak_mib(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.context("no VmHWM")?.parse::<u64>()? / 1024)
 }

@@ -3,11 +3,10 @@
 use super::IdHash;
 use super::report::Report;
 use super::spill::{Entry, Identified};
+use bytes::{Buf, BufMut};
 use rtf_proto::{Offset, PartitionId, SourceId, TopicId};
 use rtf_registry::Age;
-use std::collections::HashMap;
-use std::collections::HashSet;
-use std::collections::hash_map;
+use std::collections::{HashMap, HashSet, hash_map};
 use std::io;
 
 /// A record of the foreign topic.
@@ -28,19 +27,17 @@ impl Entry for Seen {
 
     fn put(&self, out: &mut Vec<u8>) {
         self.id.put(out);
-        out.extend_from_slice(&self.partition.to_le_bytes());
-        out.extend_from_slice(&self.offset.to_le_bytes());
-        out.push(self.committed.into());
+        out.put_u32_le(self.partition);
+        out.put_u64_le(self.offset);
+        out.put_u8(self.committed.into());
     }
 
-    fn take(bytes: &[u8]) -> Self {
-        let number = |from: usize, to: usize| bytes[from..to].iter().rev();
-        let number = |from, to| number(from, to).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+    fn take(bytes: &mut &[u8]) -> Self {
         Self {
-            id: IdHash::take(&bytes[..16]),
-            partition: number(16, 20) as PartitionId,
-            offset: number(20, 28),
-            committed: bytes[28] != 0,
+            id: IdHash::take(bytes),
+            partition: bytes.get_u32_le(),
+            offset: bytes.get_u64_le(),
+            committed: bytes.get_u8() != 0,
         }
     }
 }
@@ -153,7 +150,7 @@ mod tests {
         let mut bytes = Vec::new();
         entry.put(&mut bytes);
         assert_eq!(bytes.len(), Seen::BYTES);
-        assert_eq!(Seen::take(&bytes), entry);
+        assert_eq!(Seen::take(&mut &bytes[..]), entry);
     }
 
     #[test]

@@ -91,12 +91,17 @@ impl LogReader {
     /// Groups of partitions, each with all that were split off its members, parents first: what a partition knows goes on in its children, and nowhere
     /// else.
     pub fn families(&self) -> Vec<Vec<PartitionId>> {
-        families(self.partitions(), self.roots)
+        families(self.partitions(), self.root_count())
     }
 
     /// Which family an event's id belongs to, as an index into [`families`](Self::families).
     pub fn family(&self, id: IdHash) -> usize {
-        share(id, self.roots.unwrap_or(self.partitions()).max(1)) as usize
+        share(id, self.root_count()) as usize
+    }
+
+    /// How many families there are; where that is not known, each partition is one.
+    fn root_count(&self) -> u32 {
+        root_count(self.partitions(), self.roots)
     }
 
     /// Reads nothing yet; knows what there is.
@@ -190,8 +195,11 @@ impl Roots {
     }
 }
 
-fn families(partitions: u32, roots: Option<u32>) -> Vec<Vec<PartitionId>> {
-    let roots = roots.unwrap_or(partitions).clamp(1, partitions.max(1));
+fn root_count(partitions: u32, roots: Option<u32>) -> u32 {
+    roots.unwrap_or(partitions).clamp(1, partitions.max(1))
+}
+
+fn families(partitions: u32, roots: u32) -> Vec<Vec<PartitionId>> {
     let family = |root| (root..partitions).step_by(roots as usize).collect();
     (0..roots).map(family).collect()
 }

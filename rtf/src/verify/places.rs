@@ -4,6 +4,7 @@
 use super::IdHash;
 use super::report::Report;
 use super::spill::Entry;
+use bytes::{Buf, BufMut};
 use rtf_proto::{Offset, Outcome, PartitionId, Reason};
 use std::io;
 
@@ -41,21 +42,21 @@ impl Accepted {
 }
 
 impl Entry for Accepted {
-    const BYTES: usize = 25;
+    const BYTES: usize = 26;
 
     fn put(&self, out: &mut Vec<u8>) {
         self.id.put(out);
-        out.extend_from_slice(&self.offset.to_le_bytes());
-        out.push(u8::from(self.has_row) | u8::from(self.has_letter) << 1);
+        out.put_u64_le(self.offset);
+        out.put_u8(self.has_row.into());
+        out.put_u8(self.has_letter.into());
     }
 
-    fn take(bytes: &[u8]) -> Self {
-        let (offset, flags) = (&bytes[16..24], bytes[24]);
+    fn take(bytes: &mut &[u8]) -> Self {
         Self {
-            id: IdHash::take(&bytes[..16]),
-            offset: Offset::from_le_bytes(offset.try_into().expect("eight bytes")),
-            has_row: flags & 1 != 0,
-            has_letter: flags & 2 != 0,
+            id: IdHash::take(bytes),
+            offset: bytes.get_u64_le(),
+            has_row: bytes.get_u8() != 0,
+            has_letter: bytes.get_u8() != 0,
         }
     }
 }
@@ -224,7 +225,7 @@ mod tests {
             let mut bytes = Vec::new();
             entry.put(&mut bytes);
             assert_eq!(bytes.len(), Accepted::BYTES);
-            assert_eq!(Accepted::take(&bytes), entry);
+            assert_eq!(Accepted::take(&mut &bytes[..]), entry);
         }
     }
 

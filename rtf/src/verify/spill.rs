@@ -1,6 +1,7 @@
 //! Files of entries of one length each: what does not fit into memory. Written in order, read in order.
 
 use super::IdHash;
+use bytes::{Buf, BufMut};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
@@ -19,17 +20,17 @@ pub trait Entry: Sized {
     const BYTES: usize;
     /// Appends itself.
     fn put(&self, out: &mut Vec<u8>);
-    /// From its bytes.
-    fn take(bytes: &[u8]) -> Self;
+    /// Takes itself from the front of `bytes`, which are enough.
+    fn take(bytes: &mut &[u8]) -> Self;
 }
 
 impl Entry for IdHash {
     const BYTES: usize = 16;
     fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes());
+        out.put_u128_le(*self);
     }
-    fn take(bytes: &[u8]) -> Self {
-        Self::from_le_bytes(bytes.try_into().expect("an entry has its length"))
+    fn take(bytes: &mut &[u8]) -> Self {
+        bytes.get_u128_le()
     }
 }
 
@@ -123,7 +124,7 @@ impl<E: Entry> Spill<E> {
         let mut bytes = vec![0; E::BYTES];
         Ok((0..left).map(move |_| {
             reader.read_exact(&mut bytes)?;
-            Ok(E::take(&bytes))
+            Ok(E::take(&mut &bytes[..]))
         }))
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Share, Tally};
-use rtf_testing::{Fate, Load};
+use rtf_testing::{Fate, Load, cost};
 
 use crate::isolation::Isolation;
 use crate::kind::{Begun, Kind, Skipped};
@@ -207,10 +207,9 @@ fn memory(stage: &mut Stage) -> Result<Vec<(String, u64)>> {
     let mut all = Vec::new();
     for instance in EVERYBODY {
         let pid = stage.pipeline.process(instance)?.pid();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        all.push((instance.to_string(), kib.unwrap_or_default() / 1024));
+        // One that has just ended has none.
+        let peak = cost::peak_mib(pid).unwrap_or_default();
+        all.push((instance.to_string(), peak));
     }
     Ok(all)
 }

@@ -40,14 +40,12 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let is_good = match arguments.seed {
+    let is_good = match (arguments.seed, arguments.again_after) {
         _ if arguments.mutants => all_mutants()?,
-        Some(seed) if arguments.again_after.is_some() => {
-            twice(seed, arguments.again_after.unwrap_or(0))
-        }
-        Some(seed) => one(seed, &arguments),
-        None if arguments.first => first(&arguments),
-        None => many(&arguments),
+        (Some(seed), Some(others)) => twice(seed, others),
+        (Some(seed), None) => one(seed, &arguments),
+        (None, _) if arguments.first => first(&arguments),
+        (None, _) => many(&arguments),
     };
     std::process::exit(i32::from(!is_good));
 }

@@ -259,6 +259,7 @@ fn the_roots_are_told_by_the_first_record_or_by_a_checkpoint() {
 
 #[test]
 fn a_family_is_a_root_and_what_was_split_off_it() {
+    let families = |partitions, roots| families(partitions, root_count(partitions, roots));
     assert_eq!(families(8, Some(4)), [[0, 4], [1, 5], [2, 6], [3, 7]]);
     assert_eq!(families(8, Some(2)), [[0, 2, 4, 6], [1, 3, 5, 7]]);
     assert_eq!(families(3, None), [[0], [1], [2]]);
