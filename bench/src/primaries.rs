@@ -262,6 +262,7 @@ fn foreign(n: u64) -> ForeignEvent {
         foreign_ts: 0,
         kafka_ts: 0,
         token: Token(1),
+        attempts: 0,
         original: Original::default(),
         collect: false,
     }

@@ -9,16 +9,17 @@ use rtf_testing::{Instance, Pipeline, PipelineOptions, Role, Servers, http};
 use std::time::{Duration, Instant};
 
 const DISPATCHER: Instance = Instance(Role::Dispatcher, 0);
-const ROLES: [Instance; 3] = [
-    Instance(Role::Registry, 0),
-    Instance(Role::Joiner, 0),
-    DISPATCHER,
-];
+const REGISTRY: Instance = Instance(Role::Registry, 0);
+const ROLES: [Instance; 3] = [REGISTRY, Instance(Role::Joiner, 0), DISPATCHER];
 const INPUT_PARTITIONS: u32 = 4;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 const PARKED_WITHIN: Duration = Duration::from_secs(1800);
 const WOKEN_WITHIN: Duration = Duration::from_secs(300);
+/// Nothing is moved from a retry topic to the next for so long: they rest.
+const RESTS: Duration = Duration::from_secs(5);
+/// Events for which somebody comes one at a time.
+const SINGLE: u64 = 100;
 /// This share of the events must be parked.
 const PARKED: f64 = 0.99;
 
@@ -33,6 +34,9 @@ pub struct Args {
     /// And for so many somebody comes
     #[arg(long, default_value_t = 10_000)]
     woken: u64,
+    /// Nobody comes before all of them have been moved on to the tier in which they stay longer
+    #[arg(long)]
+    rest: bool,
 }
 
 /// Runs it and prints the figures.
@@ -76,25 +80,72 @@ pub fn run(args: &Args) -> Result<()> {
         cpu_seconds(pid)? * 1e6 / args.events as f64
     );
 
-    let stride = (args.events / args.woken.max(1)).max(1) as usize;
+    if args.rest {
+        rest(&pipeline)?;
+        println!(
+            "all of them rest in a later tier {:.1} s after the first was sent",
+            begun.elapsed().as_secs_f64()
+        );
+    }
+    let stride = (args.events / (args.woken + SINGLE)).max(1) as usize;
     let queries = clicks.events().filter(|event| event.side == Side::Primary);
+    let queries: Vec<Event> = queries.step_by(stride).collect();
+    // Neighbours would be found on the way.
+    let (single, many): (Vec<_>, Vec<_>) = (0..)
+        .zip(queries)
+        .partition(|(n, _)| n % (args.woken / SINGLE + 1) == 0);
+    let mut joined = 0;
+    let mut times = Vec::new();
+    for (_, event) in &single {
+        let begun = Instant::now();
+        send(&sender, event)?;
+        sender.flush(FLUSH_WITHIN)?;
+        joined += 1;
+        wait_joined(&pipeline, joined)?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    println!(
+        "{} of them, one at a time, from its query to joined: p50 {:.0?}, at the most {:.0?}",
+        times.len(),
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
     let begun = Instant::now();
-    let mut count = 0;
-    for event in queries.step_by(stride) {
-        send(&sender, &event)?;
-        count += 1;
+    for (_, event) in &many {
+        send(&sender, event)?;
+        joined += 1;
     }
     sender.flush(FLUSH_WITHIN)?;
-    let joined = "rtf_dispatcher_events_total{outcome=\"joined\"}";
-    wait(WOKEN_WITHIN, || {
-        Ok(metric(&pipeline, joined)? >= f64::from(count))
-    })?;
+    wait_joined(&pipeline, joined)?;
     println!(
-        "{count} of them, all over the topics, were joined within {:.1} s of their queries",
+        "{} of them, all over the topics, were joined within {:.1} s of their queries",
+        many.len(),
         begun.elapsed().as_secs_f64()
     );
     println!("dispatcher: {} MiB at the most", peak_mib(pid)?);
     Ok(())
+}
+
+/// Waits until nothing has been parked anew for a while.
+fn rest(pipeline: &Pipeline) -> Result<()> {
+    let (mut moved, mut since) = (0.0, Instant::now());
+    wait(PARKED_WITHIN, || {
+        let parked = metric(pipeline, "rtf_dispatcher_parked_total")?;
+        if parked != moved {
+            (moved, since) = (parked, Instant::now());
+        }
+        Ok(since.elapsed() > RESTS)
+    })
+}
+
+fn wait_joined(pipeline: &Pipeline, count: u64) -> Result<()> {
+    // The dispatcher's own figures are of the last second. Nothing else is registered here.
+    let health = pipeline.health(REGISTRY);
+    wait(WOKEN_WITHIN, || {
+        let registered = http::metric(&health, "rtf_registry_registered_total", "\"registered\"")?;
+        Ok(registered >= count as f64)
+    })
 }
 
 pub fn send(sender: &Sender, event: &Event) -> Result<()> {
@@ -115,7 +166,7 @@ pub fn wait(within: Duration, mut reached: impl FnMut() -> Result<bool>) -> Resu
         if begun.elapsed() > within {
             bail!("not within {within:?}");
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }

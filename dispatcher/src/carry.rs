@@ -286,6 +286,7 @@ impl Item {
     fn event(&self) -> Option<ForeignEvent> {
         match &self.flight.subject {
             Subject::Event(event) if self.is_joined() => Some(ForeignEvent {
+                attempts: self.flight.attempts,
                 collect: !self.flight.collected,
                 ..event.clone()
             }),

@@ -34,6 +34,7 @@ impl Intake {
                 foreign_ts,
                 kafka_ts,
                 token: Token::fresh(),
+                attempts: 0,
                 original,
                 collect: false,
             }),

@@ -24,6 +24,7 @@ pub(crate) fn unjoinable(
         primary: &[],
         foreign_ts: event.foreign_ts,
         primary_ts: None,
+        attempts,
     });
     let mut original = event.original.clone();
     if let Some(origin) = origin {

@@ -24,6 +24,7 @@ pub(crate) fn event(n: u64, key: &str) -> ForeignEvent {
         foreign_ts: 1,
         kafka_ts: 2,
         token: Token(n),
+        attempts: 0,
         original: Original {
             value: Some(Bytes::from(format!("{{\"n\":{n}}}"))),
             ..Original::default()

@@ -163,6 +163,7 @@ fn registration(event: &ForeignEvent, partners: &[Event]) -> Registration {
         primary: &primary,
         foreign_ts: event.foreign_ts,
         primary_ts: partners.first().map(|p| p.event_ts()),
+        attempts: event.attempts.saturating_add(1),
     });
     Registration {
         id: event.id.clone(),
@@ -377,6 +378,7 @@ mod tests {
             foreign_ts: 4,
             kafka_ts: 1001,
             token: Token(5),
+            attempts: 2,
             original: Original {
                 key: None,
                 value: Some(Bytes::from(format!(r#"{{"t":"{id}"}}"#))),
@@ -408,7 +410,7 @@ mod tests {
             (asked[0].token, asked[0].later_ts, asked[1].later_ts),
             (Token(5), 1002, 1003)
         );
-        let open = br#"{"id":"y","key":"a","outcome":"joined","foreign":{"t":"y"},"primary":[{"id":1,"k":"a","at":1},{"id":2,"k":"a","at":2}],"foreign_ts":4,"primary_ts":1"#;
+        let open = br#"{"id":"y","key":"a","outcome":"joined","foreign":{"t":"y"},"primary":[{"id":1,"k":"a","at":1},{"id":2,"k":"a","at":2}],"foreign_ts":4,"primary_ts":1,"attempts":3"#;
         assert_eq!(asked[0].body, open[..]);
     }
 

@@ -78,6 +78,7 @@ fn foreign(key: u64) -> ForeignEvent {
         foreign_ts: 1,
         kafka_ts: 1,
         token: Token(1),
+        attempts: 0,
         original: Original::default(),
         collect: false,
     }

@@ -181,6 +181,7 @@ fn foreign(id: &str, key: &JoinKey, collect: bool) -> ForeignEvent {
         foreign_ts: 1,
         kafka_ts: 1,
         token: Token(1),
+        attempts: 0,
         original: Original {
             value: Some(Bytes::from_static(b"{}")),
             ..Original::default()

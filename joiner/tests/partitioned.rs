@@ -123,6 +123,7 @@ fn foreign(key: &str) -> ForeignEvent {
         foreign_ts: 1,
         kafka_ts: 1,
         token: Token(1),
+        attempts: 0,
         original: Original {
             value: Some(Bytes::from_static(b"{}")),
             ..Original::default()

@@ -119,6 +119,7 @@ fn foreign(id: &str, key: &str) -> ForeignEvent {
         foreign_ts: 1,
         kafka_ts: 1,
         token: Token(1),
+        attempts: 0,
         original: Original {
             value: Some(Bytes::from_static(b"{}")),
             ..Original::default()
@@ -144,7 +145,7 @@ fn broker() -> (Embedded, Sender) {
 /// Length of the open row of a foreign event with these partners.
 fn row_bytes(id: &str, key: &str, primary: &[&str]) -> Offset {
     let frame = format!(
-        r#"{{"id":"{id}","key":"{key}","outcome":"joined","foreign":{{}},"primary":[{}],"foreign_ts":1,"primary_ts":1234567890123"#,
+        r#"{{"id":"{id}","key":"{key}","outcome":"joined","foreign":{{}},"primary":[{}],"foreign_ts":1,"primary_ts":1234567890123,"attempts":1"#,
         primary.join(",")
     );
     frame.len() as Offset

@@ -374,6 +374,7 @@ impl From<ForeignEvent> for pb::ForeignEvent {
             foreign_ts: event.foreign_ts,
             kafka_ts: event.kafka_ts,
             token: event.token.0,
+            attempts: event.attempts,
             original: Some(event.original.into()),
             collect: event.collect,
         }
@@ -390,6 +391,7 @@ impl TryFrom<pb::ForeignEvent> for ForeignEvent {
             foreign_ts: event.foreign_ts,
             kafka_ts: event.kafka_ts,
             token: Token(event.token),
+            attempts: event.attempts,
             original: event
                 .original
                 .ok_or(BadMessage::Missing("original"))?

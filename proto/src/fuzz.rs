@@ -209,6 +209,7 @@ fn fuzz_rows() {
             primary: &[foreign, foreign],
             foreign_ts: i64::MIN,
             primary_ts: Some(i64::MAX),
+            attempts: u32::MAX,
         };
         let row = open(&parts);
         let told = id_and_key(&row);

@@ -234,6 +234,8 @@ pub struct ForeignEvent {
     pub kafka_ts: i64,
     /// Attempt chain.
     pub token: Token,
+    /// How often a partner was looked for in vain.
+    pub attempts: u32,
     /// The original record; its value is valid JSON.
     pub original: Original,
     /// If it has partners it is not joined yet, but the answer is [`JoinVerdict::Collecting`]: more may come.

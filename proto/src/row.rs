@@ -24,6 +24,8 @@ pub struct RowParts<'a> {
     pub foreign_ts: i64,
     /// Event time of the first partner, ms since 1970.
     pub primary_ts: Option<i64>,
+    /// How often a partner was looked for, the last time included.
+    pub attempts: u32,
 }
 
 /// Bytes of a row beside its originals, about: names, ids, three times, offset.
@@ -64,6 +66,7 @@ pub fn open(parts: &RowParts<'_>) -> Bytes {
         Some(ts) => put_fmt(&mut row, format_args!(",\"primary_ts\":{ts}")),
         None => row.extend_from_slice(b",\"primary_ts\":null"),
     }
+    put_fmt(&mut row, format_args!(",\"attempts\":{}", parts.attempts));
     row.into()
 }
 
@@ -120,6 +123,7 @@ mod tests {
             primary: &[b"{\"y\":2}", b"{}"],
             foreign_ts: 5,
             primary_ts: Some(6),
+            attempts: 2,
         };
         let open = open(&parts);
         assert_eq!(
@@ -132,7 +136,7 @@ mod tests {
         assert_eq!(
             value,
             json!({"id":"a\"b","key":"Austin, TX ✈","outcome":"joined","foreign":{"x":1.0},"primary":[{"y":2},{}],
-            "foreign_ts":5,"primary_ts":6,"joined_ts":7,"offset":8,"partition":9})
+            "foreign_ts":5,"primary_ts":6,"attempts":2,"joined_ts":7,"offset":8,"partition":9})
         );
         assert!(
             String::from_utf8(row).unwrap().contains("{\"x\": 1.0}"),
@@ -151,6 +155,7 @@ mod tests {
             primary: &[],
             foreign_ts: 5,
             primary_ts: None,
+            attempts: 3,
         };
         let value: Value = serde_json::from_slice(&close(&open(&parts), 7, 8, 9)).unwrap();
         assert_eq!(value["reason"], "timed_out");

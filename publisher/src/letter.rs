@@ -162,6 +162,7 @@ mod tests {
             primary: &[],
             foreign_ts: 1,
             primary_ts: None,
+            attempts: 1,
         });
         let body = Body::Unjoinable {
             row,

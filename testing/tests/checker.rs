@@ -121,6 +121,7 @@ impl Hand {
             primary: &primary,
             foreign_ts: 1,
             primary_ts: partner.map(|_| 2),
+            attempts: 1,
         });
         let body = match outcome {
             Outcome::Joined => Body::Joined { row },

@@ -223,12 +223,18 @@ fn shown(pipeline: &Pipeline) -> Result<()> {
         let rows = page["rows"].as_array()?.clone();
         (rows.len() == WISHES + ALONE).then_some(rows)
     })?;
-    let alone = rows.iter().filter(|row| row["outcome"] == "unjoinable");
+    let (alone, joined): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .partition(|row| row["outcome"] == "unjoinable");
+    for row in joined {
+        ensure!(row["attempts"].as_u64() >= Some(1), "{row}");
+    }
     let mut count = 0;
     for row in alone {
         let is_right = row["reason"] == "timed_out"
             && row["primary"] == json!([])
             && row["primary_ts"].is_null()
+            && row["attempts"].as_u64() >= Some(2)
             && row["foreign"]["id"] == row["id"];
         ensure!(is_right, "{row}");
         count += 1;

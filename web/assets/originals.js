@@ -40,6 +40,7 @@ function rowFacts(row) {
     ["Primary event", when(row.primary_ts)],
     ["Joined", when(row.joined_ts)],
     ["Waited for its partner", waited(row)],
+    ["Attempts", Number.isFinite(row.attempts) ? numbers.count(row.attempts) : undefined],
     ["Log position", `partition ${row.partition}, offset ${numbers.count(row.offset)}`],
   ];
 }

@@ -320,6 +320,7 @@ mod tests {
             foreign_ts: 1,
             kafka_ts: 1,
             token: Token(1),
+            attempts: 0,
             original: Original::default(),
             collect: false,
         }

@@ -186,6 +186,7 @@ fn body(partition: PartitionId, offset: Offset, outcome: Outcome, filler: usize)
         primary: &[],
         foreign_ts: 5,
         primary_ts: None,
+        attempts: 1,
     });
     let body = match outcome {
         Outcome::Joined => Body::Joined { row },

@@ -46,7 +46,7 @@ export class Redis {
     this.offsets.set(partition, offset + 1 + (offset % 3));
     const id = `${partition}-${offset}`;
     const now = Date.now();
-    return { id, key: "Austin, TX", outcome: "joined", foreign: {}, primary: [], foreign_ts: now - 5000, primary_ts: now - 900, joined_ts: now, ...row, offset, partition };
+    return { id, key: "Austin, TX", outcome: "joined", foreign: {}, primary: [], foreign_ts: now - 5000, primary_ts: now - 900, attempts: 3, joined_ts: now, ...row, offset, partition };
   }
 
   /** Answers are ids, one to a command; none of them has a line break in it. */

@@ -110,7 +110,7 @@ test("a row opens by keyboard and shows both originals, times and its place", as
   const panel = page.locator("tr.originals");
   assert.match(await panel.innerText(), /"name": "opened"/);
   assert.match(await panel.innerText(), /"totalFare": 99.5/);
-  for (const fact of ["Foreign event", "Primary event", "Joined", "Waited for its partner", "Log position"]) {
+  for (const fact of ["Foreign event", "Primary event", "Joined", "Waited for its partner", "Attempts", "Log position"]) {
     assert.match(await panel.innerText(), new RegExp(fact));
   }
   assert.equal(await page.getAttribute('.toggle[aria-expanded="true"]', "aria-label"), "Originals of opened");
