@@ -16,6 +16,10 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
 
+/// The product's own: what is measured in this process is measured as it runs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Ready To Fly against what the machine can do at all.
 #[derive(Debug, Parser)]
 #[command(name = "rtf-bench")]

@@ -136,9 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn load(args: &Args, dir: &Path) -> Result<()> {
     let mut store = Store::open(&options(args, dir), Arc::new(Yes))?;
-    let before = own_cpu()?;
-    (0..MADE).for_each(|n| drop(std::hint::black_box(value(n))));
-    let making = (own_cpu()? - before) / MADE as f64;
+    let making = making(value)?;
     let (began, before) = (Instant::now(), own_cpu()?);
     for n in 0..args.events {
         let partition = u32::try_from(n % PARTITIONS)?;
@@ -169,6 +167,11 @@ fn opened(args: &Args, dir: &Path) -> Result<()> {
         resident_mib()?
     );
     let runtime = tokio::runtime::Runtime::new()?;
+    let making = making(foreign)?;
+    println!(
+        "making a question takes {:.2} CPU µs, which are not counted below",
+        making * 1e6
+    );
     let joiner = store.joiner();
     let cold =
         |turn: u64| (0..args.questions).map(move |n| scattered(n ^ (turn << 40)) % args.events);
@@ -192,7 +195,7 @@ fn opened(args: &Args, dir: &Path) -> Result<()> {
         };
         let before = own_cpu()?;
         let (rate, mut times) = runtime.block_on(ask(&joiner, &numbers, wanted, every))?;
-        let each = (own_cpu()? - before) * 1e6 / numbers.len() as f64;
+        let each = ((own_cpu()? - before) / numbers.len() as f64 - making) * 1e6;
         times.sort_unstable();
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(
@@ -266,6 +269,13 @@ fn foreign(n: u64) -> ForeignEvent {
         original: Original::default(),
         collect: false,
     }
+}
+
+/// CPU seconds to make one, and to drop it.
+fn making<T>(make: impl Fn(u64) -> T) -> Result<f64> {
+    let before = own_cpu()?;
+    (0..MADE).for_each(|n| drop(std::hint::black_box(make(n))));
+    Ok((own_cpu()? - before) / MADE as f64)
 }
 
 fn own_cpu() -> Result<f64> {

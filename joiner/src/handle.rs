@@ -117,14 +117,15 @@ impl Shared {
             return Ok(vec![JoinVerdict::NotReady; batch.len()]);
         }
         let mut verdicts = vec![JoinVerdict::NotFound; batch.len()];
-        let keys: Vec<JoinKey> = batch.iter().map(|event| event.key.clone()).collect();
+        let keys: Vec<&JoinKey> = batch.iter().map(|event| &event.key).collect();
+        let partners = partners(self, &keys, now_ms()).await;
         let (mut found, mut registrations) = (Vec::new(), Vec::new());
-        for (at, partners) in (0..).zip(partners(self, &keys, now_ms()).await) {
+        for (at, (event, partners)) in batch.into_iter().zip(partners).enumerate() {
             match partners {
-                Partners::Some(_) if batch[at].collect => verdicts[at] = JoinVerdict::Collecting,
+                Partners::Some(_) if event.collect => verdicts[at] = JoinVerdict::Collecting,
                 Partners::Some(partners) => {
                     found.push(at);
-                    registrations.push(registration(&batch[at], &partners));
+                    registrations.push(registration(event, &partners));
                 }
                 Partners::None => {}
                 Partners::Unknown => verdicts[at] = JoinVerdict::NotReady,
@@ -151,7 +152,7 @@ impl Shared {
 }
 
 /// What is to be registered for an event with these partners, the best first.
-fn registration(event: &ForeignEvent, partners: &[Event]) -> Registration {
+fn registration(event: ForeignEvent, partners: &[Event]) -> Registration {
     let newest = partners.iter().map(|p| p.place().kafka_ts).max();
     let primary: Vec<&[u8]> = partners.iter().map(Event::payload).collect();
     let row = row::open(&RowParts {
@@ -166,9 +167,9 @@ fn registration(event: &ForeignEvent, partners: &[Event]) -> Registration {
         attempts: event.attempts.saturating_add(1),
     });
     Registration {
-        id: event.id.clone(),
+        id: event.id,
         outcome: Outcome::Joined,
-        source: event.source.clone(),
+        source: event.source,
         token: event.token,
         later_ts: event.kafka_ts.max(newest.unwrap_or(i64::MIN)),
         body: Body::Joined { row }.encode(),

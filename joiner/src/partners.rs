@@ -37,7 +37,11 @@ pub(crate) enum Partners {
 type Settling = (usize, Cold, Arc<KeyEvents>);
 
 /// The partners of each key.
-pub(crate) async fn partners(shared: &Arc<Shared>, keys: &[JoinKey], now_ms: i64) -> Vec<Partners> {
+pub(crate) async fn partners(
+    shared: &Arc<Shared>,
+    keys: &[&JoinKey],
+    now_ms: i64,
+) -> Vec<Partners> {
     let mut found = vec![Partners::Unknown; keys.len()];
     let mut open: Vec<usize> = (0..keys.len()).collect();
     for _ in 0..ROUNDS {
@@ -59,7 +63,7 @@ pub(crate) async fn partners(shared: &Arc<Shared>, keys: &[JoinKey], now_ms: i64
 /// Looks into memory. What is left needs the disk; nothing is open then.
 fn look(
     shared: &Shared,
-    keys: &[JoinKey],
+    keys: &[&JoinKey],
     now_ms: i64,
     open: &mut Vec<usize>,
     found: &mut [Partners],
@@ -80,7 +84,7 @@ fn look(
             // Its primary may have come in between.
             match state.store.find(keys[at].as_bytes(), now_ms) {
                 Look::Cold(one) => cold.push((at, one)),
-                Look::Known(events) => found[at] = known(&mut state, &keys[at], events),
+                Look::Known(events) => found[at] = known(&mut state, keys[at], events),
             }
         }
     }
@@ -101,7 +105,7 @@ fn known(state: &mut State, key: &JoinKey, events: Vec<Event>) -> Partners {
 /// Reads from disk; `None` when there is no answer.
 async fn read(
     shared: &Arc<Shared>,
-    keys: &[JoinKey],
+    keys: &[&JoinKey],
     mut cold: Vec<(usize, Cold)>,
     now_ms: i64,
 ) -> Option<Vec<Settling>> {
@@ -112,7 +116,7 @@ async fn read(
         let part = std::mem::replace(&mut cold, rest);
         let part = part
             .into_iter()
-            .map(|(at, one)| (at, keys[at].clone(), one));
+            .map(|(at, one)| (at, JoinKey::clone(keys[at]), one));
         parts.push(read_part(shared, part.collect(), now_ms));
     }
     let answer = tokio::time::timeout(READ_WITHIN, futures::future::join_all(parts)).await;
@@ -157,7 +161,7 @@ async fn read_part(
 /// What was read counts where its key has not changed; the others are open again.
 fn settle(
     shared: &Shared,
-    keys: &[JoinKey],
+    keys: &[&JoinKey],
     now_ms: i64,
     read: Vec<Settling>,
     open: &mut Vec<usize>,
@@ -186,7 +190,7 @@ fn settle(
             .settle(keys[at].as_bytes(), &cold, &events, now_ms)
         {
             None => open.push(at),
-            Some(partners) => found[at] = known(&mut state, &keys[at], partners),
+            Some(partners) => found[at] = known(&mut state, keys[at], partners),
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use crate::{EventId, JoinKey, Offset, Outcome, PartitionId};
 use bytes::Bytes;
-use std::io::Write;
 
 /// What a row is made of. `foreign` and `primary` are valid JSON values.
 #[derive(Clone, Copy, Debug)]
@@ -58,15 +57,10 @@ pub fn open(parts: &RowParts<'_>) -> Bytes {
         }
         row.extend_from_slice(primary);
     }
-    put_fmt(
-        &mut row,
-        format_args!("],\"foreign_ts\":{}", parts.foreign_ts),
-    );
-    match parts.primary_ts {
-        Some(ts) => put_fmt(&mut row, format_args!(",\"primary_ts\":{ts}")),
-        None => row.extend_from_slice(b",\"primary_ts\":null"),
-    }
-    put_fmt(&mut row, format_args!(",\"attempts\":{}", parts.attempts));
+    row.push(b']');
+    put_field(&mut row, "foreign_ts", &parts.foreign_ts);
+    put_field(&mut row, "primary_ts", &parts.primary_ts);
+    put_field(&mut row, "attempts", &parts.attempts);
     row.into()
 }
 
@@ -74,10 +68,10 @@ pub fn open(parts: &RowParts<'_>) -> Bytes {
 pub fn close(open: &[u8], joined_ts: i64, offset: Offset, partition: PartitionId) -> Vec<u8> {
     let mut row = Vec::with_capacity(open.len() + 80);
     row.extend_from_slice(open);
-    put_fmt(
-        &mut row,
-        format_args!(",\"joined_ts\":{joined_ts},\"offset\":{offset},\"partition\":{partition}}}"),
-    );
+    put_field(&mut row, "joined_ts", &joined_ts);
+    put_field(&mut row, "offset", &offset);
+    put_field(&mut row, "partition", &partition);
+    row.push(b'}');
     row
 }
 
@@ -95,15 +89,25 @@ fn take_string(bytes: &[u8]) -> Option<(String, &[u8])> {
     Some((text, &bytes[values.byte_offset()..]))
 }
 
-fn put_fmt(row: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    row.write_fmt(text)
-        .expect("writing into memory cannot fail");
+/// A further field, with a name that needs no escapes.
+fn put_field(row: &mut Vec<u8>, name: &str, value: &impl serde::Serialize) {
+    row.extend_from_slice(b",\"");
+    row.extend_from_slice(name.as_bytes());
+    row.extend_from_slice(b"\":");
+    serde_json::to_writer(row, value).expect("writing into memory cannot fail");
 }
 
 /// A JSON string; ids and keys are UTF-8 by construction, and should they not be, their text is shown with marks.
 fn put_string(row: &mut Vec<u8>, text: &[u8]) {
-    let text = String::from_utf8_lossy(text);
-    serde_json::to_writer(row, text.as_ref()).expect("writing into memory cannot fail");
+    let lossy;
+    let text = match str::from_utf8(text) {
+        Ok(text) => text,
+        Err(_) => {
+            lossy = String::from_utf8_lossy(text);
+            &lossy
+        }
+    };
+    serde_json::to_writer(row, text).expect("writing into memory cannot fail");
 }
 
 #[cfg(test)]

@@ -223,9 +223,8 @@ fn shown(pipeline: &Pipeline) -> Result<()> {
         let rows = page["rows"].as_array()?.clone();
         (rows.len() == WISHES + ALONE).then_some(rows)
     })?;
-    let (alone, joined): (Vec<_>, Vec<_>) = rows
-        .iter()
-        .partition(|row| row["outcome"] == "unjoinable");
+    let (alone, joined): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row["outcome"] == "unjoinable");
     for row in joined {
         ensure!(row["attempts"].as_u64() >= Some(1), "{row}");
     }
