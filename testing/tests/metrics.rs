@@ -240,9 +240,18 @@ fn what_a_process_serves_is_on_the_page_with_its_words() -> Result<()> {
         .current_dir(folder.path());
     let _demo = Process::spawn("rtf demo", &command, &folder.path().join("demo.log"))?;
     let url = format!("http://{address}/metrics");
-    let text = wait_until("a row is counted", Duration::from_secs(60), || {
+    // What is told now and then only comes last.
+    let awaited = [
+        "rtf_join_latency_seconds_count ",
+        "rtf_joiner_events ",
+        "rtf_registry_ids ",
+        "rtf_consumer_lag_records{",
+        "rtf_publisher_lag_records{",
+    ];
+    let text = wait_until("all roles have figures", Duration::from_secs(60), || {
         let text = http::get(&url).ok()?.into_body();
-        text.contains("\nrtf_publisher_rows_total ").then_some(text)
+        let is_there = |start: &&str| text.lines().any(|line| line.starts_with(*start));
+        awaited.iter().all(is_there).then_some(text)
     })?;
     let page = on_page()?;
     let served = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
