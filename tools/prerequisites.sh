@@ -52,6 +52,15 @@ want_faults() {
     want faketime faketime
 }
 
+# What deploy/ is checked with: by tools of others, each for its own files.
+want_deploy() {
+    want promtool prometheus
+    want jq jq
+    want kubectl kubernetes-client
+    has docker-compose || { has docker && docker compose version >/dev/null 2>&1; } || lack 'docker compose' docker-compose
+    python3 -c 'import ensurepip, venv' 2>/dev/null || lack "Python's venv" python3-venv
+}
+
 want_java() { (($(java_version) >= JAVA_VERSION_MIN)) || lack "Java $JAVA_VERSION_MIN or newer" "$(java_package)"; }
 
 java_command() { printf '%s' "${JAVA_HOME:+$JAVA_HOME/bin/}java"; }

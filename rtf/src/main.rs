@@ -12,6 +12,7 @@ mod human;
 mod kafka_flags;
 mod lookup;
 mod manual;
+mod metrics;
 mod options;
 mod parked;
 mod progress;

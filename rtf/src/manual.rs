@@ -12,10 +12,11 @@ macro_rules! chapter {
 }
 
 /// The chapters, in the order in which they are listed.
-pub const CHAPTERS: [Chapter; 7] = [
+pub const CHAPTERS: [Chapter; 8] = [
     chapter!("operations"),
     chapter!("failure-modes"),
     chapter!("registry"),
+    chapter!("metrics"),
     chapter!("dead-letters"),
     chapter!("matching"),
     chapter!("page"),

@@ -116,6 +116,7 @@ impl Pipeline {
             .map(TcpListener::local_addr)
             .transpose()?;
         let metrics = rtf_service::metrics::install();
+        crate::metrics::describe();
         let mut composer = Composer {
             config,
             settings,

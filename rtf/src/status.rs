@@ -2,7 +2,6 @@
 
 use crate::admin::{Remote, Reporter, Together};
 use rtf_config::Config;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,11 +11,10 @@ pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
         let urls = urls.into_iter();
         urls.map(move |url| Remote::new(role, url) as Arc<dyn Reporter>)
     };
-    let own = |listen: SocketAddr| vec![format!("http://{listen}")];
     let registries = of("registry", config.registries());
     let joiners = of("joiner", config.joiners());
     let dispatchers = of("dispatcher", config.dispatchers());
-    let publisher = of("publisher", own(config.publisher.listen));
+    let publisher = of("publisher", config.publishers());
     let all = registries
         .chain(joiners)
         .chain(dispatchers)

@@ -479,6 +479,7 @@ impl Config {
             ("cluster.registries", &self.cluster.registries),
             ("cluster.joiners", &self.cluster.joiners),
             ("cluster.dispatchers", &self.cluster.dispatchers),
+            ("cluster.publishers", &self.cluster.publishers),
         ] {
             for url in urls.iter().filter(|url| !url.starts_with("http://")) {
                 checker.error(key, format!("has `{url}`: it begins with http://"));

@@ -229,6 +229,7 @@ pub struct Cluster {
     pub registries: Vec<String>,
     pub joiners: Vec<String>,
     pub dispatchers: Vec<String>,
+    pub publishers: Vec<String>,
 }
 
 /// `[admin]`
@@ -333,6 +334,11 @@ impl Config {
     /// Where the dispatchers are: as listed, else the one of this file.
     pub fn dispatchers(&self) -> Vec<String> {
         listed_or(&self.cluster.dispatchers, self.dispatcher.listen)
+    }
+
+    /// Where the publishers are: as listed, else the one of this file.
+    pub fn publishers(&self) -> Vec<String> {
+        listed_or(&self.cluster.publishers, self.publisher.listen)
     }
 }
 
