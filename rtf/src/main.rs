@@ -13,6 +13,8 @@ mod kafka_flags;
 mod lookup;
 mod manual;
 mod options;
+mod out;
+mod paint;
 mod parked;
 mod progress;
 mod reader;
@@ -23,6 +25,7 @@ mod status;
 mod synth;
 mod table;
 mod verify;
+mod watch;
 mod whereabouts;
 
 use clap::Parser;
@@ -96,7 +99,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lookup(args) => {
             lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await
         }
-        Command::Status(args) => status::run(&load(&args.config)?, args.json).await,
+        Command::Status(args) => status::run(&load(&args.report.config)?, &args).await,
         Command::Config(command) => config_command::run(command),
     }
 }
