@@ -2,6 +2,7 @@
 
 use crate::dispatcher::DispatcherArgs;
 use crate::dlq::DlqArgs;
+use crate::init::InitArgs;
 use crate::registry::RegistryArgs;
 use crate::replay::ReplayCommand;
 use crate::synth::SynthArgs;
@@ -78,6 +79,17 @@ pub enum Command {
         after_help = "Examples:\n  rtf demo\n  rtf demo --rate 50 --listen 127.0.0.1:9000\n  rtf demo --kafka 127.0.0.1:9092 --redis redis://127.0.0.1:6379"
     )]
     Demo(DemoArgs),
+    /// Look at two topics and write the rtf.toml that joins them
+    ///
+    /// Reads the first and the last records of both, proposes ids, keys and times, says why in figures, and writes a file with a comment beside each. It
+    /// changes nothing in Kafka. On a terminal it asks for what is not given.
+    #[command(
+        after_help = "Examples:\n  rtf init --kafka 127.0.0.1:9092 --foreign clicks --primary queries\n  \
+        rtf init --foreign clicks --primary queries --key /query_id=/id -o -\n\n\
+        An id is a field that is in every record with a value of its own. A key is a pair of fields whose values meet and tell primaries apart. A time is \
+        RFC 3339, Twitter's format or milliseconds since 1970, near Kafka's timestamp; an expiry lies in the future of its record."
+    )]
+    Init(InitArgs),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -9,6 +9,7 @@ mod dlq;
 mod exit;
 mod foreign_id;
 mod human;
+mod init;
 mod kafka_flags;
 mod lookup;
 mod manual;
@@ -21,6 +22,7 @@ mod reader;
 mod registry;
 mod replay;
 mod roles;
+mod sample;
 mod status;
 mod synth;
 mod table;
@@ -100,6 +102,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
             lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await
         }
         Command::Status(args) => status::run(&load(&args.report.config)?, &args).await,
+        Command::Init(args) => init::run(args).await.map(done),
         Command::Config(command) => config_command::run(command),
     }
 }
