@@ -93,6 +93,16 @@ pub enum Command {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Check all that a pipeline needs: Kafka, topics, rights, Redis, disks, clocks, keys, roles
+    ///
+    /// A line for each check: ok, warn or fail, and what to do. Run it before the first start, after a change, and when something is odd. It changes nothing
+    /// that anybody reads. Exit code 1 when a check fails, 64 when the configuration is not accepted.
+    #[command(
+        after_help = "Examples:\n  rtf doctor -c rtf.toml\n  rtf doctor -c rtf.toml --json | jq '.checks[] | select(.status != \"ok\")'\n\n\
+        What it does not do: it writes to no topic, so the brokers' clocks are only compared where a registry runs; and it looks at the data directories of \
+        the machine it runs on."
+    )]
+    Doctor(ReportArgs),
     /// Run all roles in one process
     ///
     /// Makes the topics of ours that are not there, joins what the foreign topic has from its beginning on, and goes on until Ctrl-C or SIGTERM. It may be

@@ -6,6 +6,7 @@ mod config_command;
 mod demo;
 mod dispatcher;
 mod dlq;
+mod doctor;
 mod exit;
 mod foreign_id;
 mod human;
@@ -103,6 +104,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status(args) => status::run(&load(&args.report.config)?, &args).await,
         Command::Init(args) => init::run(args).await.map(done),
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::Config(command) => config_command::run(command),
     }
 }
