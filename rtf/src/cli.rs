@@ -6,6 +6,7 @@ use crate::init::InitArgs;
 use crate::registry::RegistryArgs;
 use crate::replay::ReplayCommand;
 use crate::synth::SynthArgs;
+use crate::tail::TailArgs;
 use crate::watch::Watch;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -112,6 +113,15 @@ pub enum Command {
         For more than one machine, a process for each role with the same file: rtf registry, joiner, dispatcher, publisher, web."
     )]
     Run(ConfigArgs),
+    /// Print joined rows live, as they come into Redis
+    ///
+    /// On a terminal in the columns of [web].columns, elsewhere (or with --json) a line of JSON each. Within a partition rows come in the log's order. Ends
+    /// with Ctrl-C, or when nobody reads any more.
+    #[command(
+        after_help = "Examples:\n  rtf tail -c rtf.toml\n  rtf tail -c rtf.toml -n 100 --key qry-17\n  \
+        rtf tail -c rtf.toml --from-beginning --no-follow | jq .key"
+    )]
+    Tail(TailArgs),
     /// Ask every role how it is
     ///
     /// Exit code 1 unless all are ready.

@@ -27,6 +27,7 @@ mod sample;
 mod status;
 mod synth;
 mod table;
+mod tail;
 mod verify;
 mod watch;
 mod whereabouts;
@@ -105,6 +106,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&load(&args.report.config)?, &args).await,
         Command::Init(args) => init::run(args).await.map(done),
         Command::Doctor(args) => doctor::run(&args).await,
+        Command::Tail(args) => tail::run(args).await,
         Command::Config(command) => config_command::run(command),
     }
 }
