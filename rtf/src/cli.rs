@@ -1,8 +1,10 @@
 //! What can be typed. Dumb: parsed here, resolved elsewhere.
 
+use crate::completions::CompletionsArgs;
 use crate::dispatcher::DispatcherArgs;
 use crate::dlq::DlqArgs;
 use crate::init::InitArgs;
+use crate::man::ManArgs;
 use crate::registry::RegistryArgs;
 use crate::replay::ReplayCommand;
 use crate::synth::SynthArgs;
@@ -192,6 +194,18 @@ pub enum Command {
     Web(ConfigArgs),
     /// Make data and send it: the demonstration's, or a click/query load
     Synth(SynthArgs),
+    /// Print what a shell needs to complete commands and flags
+    #[command(
+        after_help = "Examples:\n  rtf completions bash > ~/.local/share/bash-completion/completions/rtf\n  \
+        rtf completions zsh > ~/.zfunc/_rtf          with fpath+=(~/.zfunc) before compinit in ~/.zshrc\n  \
+        rtf completions fish > ~/.config/fish/completions/rtf.fish"
+    )]
+    Completions(CompletionsArgs),
+    /// Print a page for man(1), or write those of all commands
+    #[command(
+        after_help = "Examples:\n  rtf man | man -l -\n  rtf man registry split | man -l -\n  rtf man --dir ~/.local/share/man/man1"
+    )]
+    Man(ManArgs),
 }
 
 /// Which configuration.

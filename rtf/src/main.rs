@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod completions;
 mod config_command;
 mod demo;
 mod dispatcher;
@@ -13,6 +14,7 @@ mod human;
 mod init;
 mod kafka_flags;
 mod lookup;
+mod man;
 mod manual;
 mod options;
 mod out;
@@ -107,6 +109,8 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(args).await.map(done),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Tail(args) => tail::run(args).await,
+        Command::Completions(args) => completions::run(&args).map(done),
+        Command::Man(args) => man::run(&args).map(done),
         Command::Config(command) => config_command::run(command),
     }
 }
