@@ -59,7 +59,7 @@ pub use age::{Age, BucketId};
 pub use error::RegistryFailure;
 pub use handle::{CUT_OFF, PAUSED, RegistryHandle};
 pub use lanes::Serves;
-pub use log_topic::retention as log_retention;
+pub use log_topic::{check as check_log, retention as log_retention};
 pub use operator::{Collected, PartitionDigest, Standing};
 pub use rebuild::{Extent, Rebuild, accept_loss};
 pub use replica::{Options, Replica};

@@ -2,6 +2,7 @@
 
 use crate::error::RegistryFailure;
 use crate::lineage::Lineage;
+use crate::replica::Options;
 use rtf_kafka::{Cluster, TopicInfo};
 use rtf_proto::LogId;
 use rtf_proto::control::Settings;
@@ -15,6 +16,24 @@ const BUCKETS: u32 = 12;
 /// So long the log keeps its records: twice the horizon and a bucket.
 pub fn retention(horizon: Duration) -> Duration {
     horizon * 2 + horizon / BUCKETS
+}
+
+/// Checks the settings of a replica's log, without a replica; `None` where there is no topic yet and one could be made. Changes nothing. Blocking.
+///
+/// # Errors
+/// Kafka does not answer; the topic is not as it must be, or would not be made.
+pub fn check(options: &Options, cluster: &Cluster) -> Result<Option<TopicInfo>, RegistryFailure> {
+    let topic = LogTopic::of(options);
+    let info = cluster.topic(&topic.name)?;
+    match info {
+        Some(_) => topic.check(cluster)?,
+        None => {
+            let config = topic.config();
+            let config: Vec<_> = config.iter().map(|(k, v)| (*k, v.as_str())).collect();
+            cluster.may_create(&topic.name, topic.partitions, topic.replication, &config)?;
+        }
+    }
+    Ok(info)
 }
 
 /// What the log's topic must be.
@@ -33,6 +52,17 @@ pub struct LogTopic {
 }
 
 impl LogTopic {
+    /// The log of a replica, of a broker that can be asked for settings.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            name: options.topic.clone(),
+            partitions: options.partitions,
+            replication: options.replication,
+            horizon: options.horizon,
+            verify: true,
+        }
+    }
+
     fn retention(&self) -> Duration {
         retention(self.horizon)
     }
@@ -73,21 +103,25 @@ impl LogTopic {
     /// # Errors
     /// Kafka does not answer or refuses; the topic is not as it must be.
     pub fn ensure(&self, cluster: &Cluster) -> Result<TopicInfo, RegistryFailure> {
-        let retention = self.retention().as_millis().to_string();
-        let max_bytes = MAX_RECORD_BYTES.to_string();
-        let config = [
-            ("cleanup.policy", "delete"),
-            ("message.timestamp.type", "LogAppendTime"),
-            ("unclean.leader.election.enable", "false"),
-            ("retention.bytes", "-1"),
-            ("retention.ms", retention.as_str()),
-            ("max.message.bytes", max_bytes.as_str()),
-        ];
+        let config = self.config();
+        let config: Vec<_> = config.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let info = cluster.ensure_topic(&self.name, self.partitions, self.replication, &config)?;
         if self.verify {
             self.check(cluster)?;
         }
         Ok(info)
+    }
+
+    /// Its settings when it is made.
+    fn config(&self) -> [(&'static str, String); 6] {
+        [
+            ("cleanup.policy", "delete".into()),
+            ("message.timestamp.type", "LogAppendTime".into()),
+            ("unclean.leader.election.enable", "false".into()),
+            ("retention.bytes", "-1".into()),
+            ("retention.ms", self.retention().as_millis().to_string()),
+            ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
+        ]
     }
 
     /// The topic has not as many partitions as the configuration says.

@@ -74,11 +74,8 @@ impl Replica {
     pub fn open(options: &Options, settings: &Settings) -> Result<Self, RegistryFailure> {
         let cluster = Cluster::connect(settings)?;
         let topic = LogTopic {
-            name: options.topic.clone(),
-            partitions: options.partitions,
-            replication: options.replication,
-            horizon: options.horizon,
             verify: !settings.embedded,
+            ..LogTopic::of(options)
         };
         let info = topic.ensure(&cluster)?;
         let store = Store::open(&options.data, &options.topic, info.id)?;

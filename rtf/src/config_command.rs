@@ -1,7 +1,7 @@
 //! `rtf config check|print`.
 
 use crate::cli::ConfigCommand;
-use crate::load;
+use crate::{load, out};
 use std::process::ExitCode;
 
 /// Runs it.
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// A configuration that is not accepted.
 pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ConfigCommand::Print(args) => print!("{}", load(&args)?.print()),
+        ConfigCommand::Print(args) => drop(out::write(load(&args)?.print().as_bytes())?),
         ConfigCommand::Check(args) => {
             let config = load(&args.config)?;
             let warnings: Vec<String> = config.check().iter().map(ToString::to_string).collect();

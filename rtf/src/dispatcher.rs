@@ -10,6 +10,7 @@ use crate::registry::answers::{self, Answer};
 use crate::registry::replica::{self, Replica};
 use crate::replay;
 use crate::roles::{self, Role};
+use crate::watch;
 use rtf_config::Config;
 use std::process::ExitCode;
 
@@ -24,7 +25,10 @@ pub async fn run(config: &Config, command: Option<DispatcherCommand>) -> anyhow:
         return Ok(ExitCode::SUCCESS);
     };
     match command {
-        DispatcherCommand::Status(to) => Ok(status::run(&all(&to.endpoint)?, to.json).await),
+        DispatcherCommand::Status(args) => {
+            let (dispatchers, json) = (all(&args.to.endpoint)?, args.to.json);
+            watch::show(&args.watch, || status::report(&dispatchers, json)).await
+        }
         DispatcherCommand::Pause(to) => {
             each(
                 &all(&to.endpoint)?,

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 /// Bad usage or configuration.
 pub const USAGE: u8 = 64;
 
+/// Ended by Ctrl-C, as shells count it.
+pub const INTERRUPTED: i32 = 130;
+
 /// An error that is the user's to correct before trying again.
 #[derive(Debug)]
 pub struct Usage(String);

@@ -2,28 +2,37 @@
 
 mod admin;
 mod cli;
+mod completions;
 mod config_command;
 mod demo;
 mod dispatcher;
 mod dlq;
+mod doctor;
 mod exit;
 mod foreign_id;
 mod human;
+mod init;
 mod kafka_flags;
 mod lookup;
+mod man;
 mod manual;
 mod metrics;
 mod options;
+mod out;
+mod paint;
 mod parked;
 mod progress;
 mod reader;
 mod registry;
 mod replay;
 mod roles;
+mod sample;
 mod status;
 mod synth;
 mod table;
+mod tail;
 mod verify;
+mod watch;
 mod whereabouts;
 
 use clap::Parser;
@@ -97,7 +106,12 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lookup(args) => {
             lookup::run(&load(&args.report.config)?, &args.id, args.report.json).await
         }
-        Command::Status(args) => status::run(&load(&args.config)?, args.json).await,
+        Command::Status(args) => status::run(&load(&args.report.config)?, &args).await,
+        Command::Init(args) => init::run(args).await.map(done),
+        Command::Doctor(args) => doctor::run(&args).await,
+        Command::Tail(args) => tail::run(args).await,
+        Command::Completions(args) => completions::run(&args).map(done),
+        Command::Man(args) => man::run(&args).map(done),
         Command::Config(command) => config_command::run(command),
     }
 }

@@ -69,6 +69,22 @@ pub fn foreign_fields(config: &Config) -> Fields {
     }
 }
 
+/// Where a primary event keeps its id, key and time.
+pub fn primary_fields(config: &Config) -> Fields {
+    let primary = &config.join.primary;
+    Fields {
+        id: primary.id.clone(),
+        key: primary.key.clone(),
+        time: given(&primary.time),
+        extra: Vec::new(),
+        folding: Folding {
+            trim: primary.trim,
+            fold_case: primary.fold_case,
+        },
+        max_id_bytes: MAX_ID_BYTES,
+    }
+}
+
 /// What the registry must be told.
 pub fn registry(config: &Config) -> rtf_registry::Options {
     let registry = &config.registry;
@@ -212,7 +228,7 @@ pub fn dead_letter_topic(config: &Config) -> rtf_publisher::sink::KafkaSinkOptio
 }
 
 /// Replicas of our topics, unless the cluster's size decides.
-fn replication(config: &Config) -> Option<i32> {
+pub fn replication(config: &Config) -> Option<i32> {
     let replication = config.registry.replication;
     (replication > 0).then_some(i32::from(replication))
 }

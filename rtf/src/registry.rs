@@ -14,6 +14,7 @@ pub use args::{RegistryArgs, RegistryCommand};
 
 use crate::cli::Target;
 use crate::roles::{self, Role};
+use crate::watch;
 use replica::{Replica, replicas};
 use rtf_config::Config;
 use std::process::ExitCode;
@@ -29,7 +30,10 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
         return Ok(ExitCode::SUCCESS);
     };
     match command {
-        RegistryCommand::Status(to) => Ok(status::run(&all(&to)?, to.json).await),
+        RegistryCommand::Status(args) => {
+            let (replicas, json) = (all(&args.to)?, args.to.json);
+            watch::show(&args.watch, || status::report(&replicas, json)).await
+        }
         RegistryCommand::Lookup { id, to } => Ok(lookup::run(&all(&to)?, &id, to.json).await),
         RegistryCommand::Digest(to) => Ok(digest::run(&all(&to)?, to.json).await),
         RegistryCommand::Gc(to) => each(&all(&to)?, to.json, actions::gc).await,

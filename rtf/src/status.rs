@@ -1,7 +1,12 @@
 //! `rtf status`: asks every role how it is.
 
-use crate::admin::{Remote, Reporter, Together};
+use crate::admin::{Remote, Report, Reporter, Together};
+use crate::cli::StatusArgs;
+use crate::table::{Align, Table};
+use crate::watch::{self, Shown};
+use crate::{human, paint};
 use rtf_config::Config;
+use serde_json::Value;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -25,61 +30,100 @@ pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
 /// Prints a line per role. Exit code 1 unless all are ready.
 ///
 /// # Errors
-/// None of its own: a role that does not answer is part of the answer.
-pub async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+/// The output cannot be written; a role that does not answer is part of the answer.
+pub async fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let together = Together::new(remotes(config));
-    let merged = together.merged().await;
-    let ready = merged["ready"].as_bool().unwrap_or(false);
+    let json = args.report.json;
+    watch::show(&args.watch, || shown(&together, json)).await
+}
+
+async fn shown(together: &Together, json: bool) -> Shown {
     if json {
-        println!("{merged}");
-    } else {
-        print_table(&together).await;
+        let merged = together.merged().await;
+        return (format!("{merged}\n"), merged["ready"] == true);
     }
-    Ok(if ready {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let reports = together.reports().await;
+    (table(&reports), reports.iter().all(|report| report.ready))
 }
 
-async fn print_table(together: &Together) {
-    println!(
-        "{:<11} {:<8} {:>9}  {:<7} FIGURES",
-        "ROLE", "VERSION", "UPTIME", "READY"
-    );
-    for report in together.reports().await {
-        let uptime = humantime(report.uptime.as_secs());
-        let ready = if report.ready { "yes" } else { "no" };
-        let figures = match &report.figures {
-            serde_json::Value::Object(fields) => fields
-                .iter()
-                .filter(|(_, value)| value.is_number() || value.is_string())
-                .map(|(key, value)| {
-                    format!(
-                        "{key}={}",
-                        value
-                            .as_str()
-                            .map_or_else(|| value.to_string(), str::to_owned)
-                    )
-                })
-                .collect::<Vec<_>>()
-                .join(" "),
-            _ => String::new(),
+fn table(reports: &[Report]) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("ROLE", Left),
+        ("VERSION", Left),
+        ("UP", Right),
+        ("READY", Left),
+        ("FIGURES", Left),
+    ]);
+    for report in reports {
+        let ready = if report.ready {
+            paint::good("yes")
+        } else {
+            paint::bad("no")
         };
-        println!(
-            "{:<11} {:<8} {uptime:>9}  {ready:<7} {figures}",
-            report.role, report.version
-        );
+        let up = i64::try_from(report.uptime.as_millis()).unwrap_or(i64::MAX);
+        let mut told: Vec<String> = Vec::new();
         if !report.reason.is_empty() {
-            println!("            {}", report.reason);
+            told.push(report.reason.clone());
         }
+        let figures = figures(&report.figures);
+        if !figures.is_empty() {
+            told.push(figures);
+        }
+        table.row(vec![
+            report.role.clone(),
+            report.version.clone(),
+            human::span(up),
+            ready,
+            told.join("; "),
+        ]);
     }
+    table.to_string()
 }
 
-fn humantime(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+/// Those that are plain: `name=value`.
+fn figures(figures: &Value) -> String {
+    let Value::Object(fields) = figures else {
+        return String::new();
+    };
+    let plain = fields.iter().filter_map(|(name, value)| match value {
+        Value::String(text) => Some(format!("{name}={text}")),
+        Value::Number(number) => Some(format!("{name}={number}")),
+        _ => None,
+    });
+    plain.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[test]
+    fn a_role_is_a_line_with_what_it_says() {
+        let report = |role: &str, ready, reason: &str| Report {
+            role: role.into(),
+            version: "0.1.0".into(),
+            uptime: Duration::from_secs(61),
+            memory: None,
+            ready,
+            reason: reason.into(),
+            figures: json!({ "ids": 3, "parts": "0-7", "more": {} }),
+        };
+        let text = table(&[
+            report("registry", true, ""),
+            report("joiner", false, "reading"),
+        ]);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines[0], "  ROLE      VERSION     UP  READY  FIGURES");
+        assert_eq!(
+            lines[1],
+            "  registry  0.1.0    1m01s  yes    ids=3 parts=0-7"
+        );
+        assert_eq!(
+            lines[2],
+            "  joiner    0.1.0    1m01s  no     reading; ids=3 parts=0-7"
+        );
     }
 }

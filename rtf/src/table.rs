@@ -1,5 +1,7 @@
 //! Aligned columns.
 
+use crate::paint;
+use console::{Alignment, measure_text_width, pad_str};
 use std::fmt;
 
 /// Rows under a headline; numbers stand right, texts left.
@@ -33,17 +35,18 @@ impl Table {
     }
 
     fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().map(|row| row[column].chars().count());
+        let cells = self.rows.iter().map(|row| measure_text_width(&row[column]));
         cells.max().unwrap_or(0).max(self.columns[column].0.len())
     }
 
     fn line<'a>(&self, cells: impl Iterator<Item = &'a str>) -> String {
         let padded = cells.enumerate().map(|(column, cell)| {
-            let width = self.width(column);
-            match self.columns[column].1 {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            }
+            let alignment = match self.columns[column].1 {
+                Align::Left => Alignment::Left,
+                Align::Right => Alignment::Right,
+            };
+            // Colours take no room.
+            pad_str(cell, self.width(column), alignment, None).into_owned()
         });
         let line: Vec<String> = padded.collect();
         format!("  {}", line.join("  ").trim_end())
@@ -52,11 +55,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}",
-            self.line(self.columns.iter().map(|(name, _)| *name))
-        )?;
+        let names = self.columns.iter().map(|(name, _)| *name);
+        writeln!(f, "{}", paint::headline(&self.line(names)))?;
         for row in &self.rows {
             writeln!(f, "{}", self.line(row.iter().map(String::as_str)))?;
         }

@@ -1,9 +1,10 @@
 //! Questions to the cluster, and making topics. Blocking, with time-outs.
 
+use crate::rights::Rights;
 use crate::settings::{self, Quiet, create};
 #[cfg(feature = "simulation")]
 use crate::simulated;
-use crate::topic_id::{Described, describe};
+use crate::topic_id::{Asked, Described, describe};
 use crate::{Isolation, KafkaError, Settings};
 use futures::executor::block_on;
 use rdkafka::TopicPartitionList;
@@ -82,13 +83,36 @@ impl Cluster {
         if self.settings.embedded {
             return self.embedded_topic(name).map(Some);
         }
-        match describe(self.admin()?.inner().native_ptr(), name, TIMEOUT) {
-            Ok(Described::Topic { id, partitions }) => Ok(Some(TopicInfo { id, partitions })),
+        let described = self.described(name, Asked::Topic)?;
+        Ok(described.map(|(info, _)| info))
+    }
+
+    /// What may be done with a topic, as its broker says; `None` where it does not say. The outer `None`: there is no such topic.
+    ///
+    /// # Errors
+    /// No answer, or not even the right to ask.
+    pub fn rights(&self, name: &str) -> Result<Option<Option<Rights>>, KafkaError> {
+        let described = self.described(name, Asked::Rights)?;
+        Ok(described.map(|(_, rights)| rights))
+    }
+
+    fn described(
+        &self,
+        name: &str,
+        asked: Asked,
+    ) -> Result<Option<(TopicInfo, Option<Rights>)>, KafkaError> {
+        match describe(self.admin()?.inner().native_ptr(), name, TIMEOUT, asked) {
+            Ok(Described::Topic {
+                id,
+                partitions,
+                rights,
+            }) => Ok(Some((TopicInfo { id, partitions }, rights))),
             Ok(Described::Unknown) => Ok(None),
-            Err(words) => Err(KafkaError::Unreachable {
-                bootstrap: self.settings.bootstrap.clone(),
-                words,
-            }),
+            Ok(Described::Forbidden) => Err(KafkaError::topic(
+                name,
+                "the broker refuses to describe it (TOPIC_AUTHORIZATION_FAILED)",
+            )),
+            Err(words) => Err(self.unreachable(words)),
         }
     }
 
@@ -148,6 +172,34 @@ impl Cluster {
         if let Admin::Simulated(_) = &self.admin {
             return Ok(simulated::kafka().create(name, partitions));
         }
+        self.create(name, partitions, replication, config, admin_options())?;
+        self.wait_until_visible(name, 1)
+    }
+
+    /// Whether [`ensure_topic`](Self::ensure_topic) could make a topic that is not there: the broker checks rights, name, replication and settings, and
+    /// makes nothing.
+    ///
+    /// # Errors
+    /// It could not, in the broker's words; or nobody answered.
+    pub fn may_create(
+        &self,
+        name: &str,
+        partitions: u32,
+        replication: Option<i32>,
+        config: &[(&str, &str)],
+    ) -> Result<(), KafkaError> {
+        let options = admin_options().validate_only(true);
+        self.create(name, partitions, replication, config, options)
+    }
+
+    fn create(
+        &self,
+        name: &str,
+        partitions: u32,
+        replication: Option<i32>,
+        config: &[(&str, &str)],
+        options: AdminOptions,
+    ) -> Result<(), KafkaError> {
         let replication = match replication {
             Some(replication) => replication,
             None => i32::try_from(self.brokers()?.clamp(1, 3)).expect("at most 3"),
@@ -162,9 +214,6 @@ impl Cluster {
         for (key, value) in config {
             topic = topic.set(key, value);
         }
-        let options = AdminOptions::new()
-            .operation_timeout(Some(TIMEOUT))
-            .request_timeout(Some(TIMEOUT));
         let refused = |words: String| KafkaError::CreateTopic {
             topic: name.into(),
             words,
@@ -177,7 +226,7 @@ impl Cluster {
                 Err((_, code)) => return Err(refused(code.to_string())),
             }
         }
-        self.wait_until_visible(name, 1)
+        Ok(())
     }
 
     /// Gives a topic so many partitions, unless it has that many.
@@ -192,9 +241,7 @@ impl Cluster {
         if has_enough()? {
             return Ok(());
         }
-        let options = AdminOptions::new()
-            .operation_timeout(Some(TIMEOUT))
-            .request_timeout(Some(TIMEOUT));
+        let options = admin_options();
         let wanted = [NewPartitions::new(name, partitions as usize)];
         let results = block_on(self.admin()?.create_partitions(&wanted, &options))
             .map_err(|e| self.unreachable(e))?;
@@ -337,4 +384,10 @@ impl Cluster {
             words: error.to_string(),
         }
     }
+}
+
+fn admin_options() -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(TIMEOUT))
+        .request_timeout(Some(TIMEOUT))
 }

@@ -12,6 +12,7 @@ mod group;
 mod polled;
 mod positions;
 mod producing;
+mod rights;
 mod sender;
 mod settings;
 #[cfg(feature = "simulation")]
@@ -28,6 +29,7 @@ pub use error::KafkaError;
 pub use group::{GroupEvents, GroupOptions, GroupReader};
 pub use polled::{Polled, Record};
 pub use positions::{GroupState, Positions};
+pub use rights::{Operation, Rights};
 pub use sender::{SendError, Sender};
 pub use settings::{Isolation, Prefetch, Settings};
 pub use tail::{Start, Tail};

@@ -1,7 +1,8 @@
-//! A topic's UUID (KIP-516), for which rdkafka has no safe call.
+//! A topic's UUID (KIP-516), and what may be done with it (KIP-430), for which rdkafka has no safe calls.
 
 #![allow(unsafe_code)]
 
+use crate::rights::{Operation, Rights};
 use rdkafka_sys as sys;
 use rtf_proto::TopicId;
 use std::ffi::{CStr, CString};
@@ -16,9 +17,22 @@ pub(crate) enum Described {
         id: TopicId,
         /// Number of partitions.
         partitions: u32,
+        /// What may be done with it; empty unless it was asked for, `None` where the broker does not say.
+        rights: Option<Rights>,
     },
     /// It does not.
     Unknown,
+    /// Not even that may be asked.
+    Forbidden,
+}
+
+/// Whether the broker is asked for rights too: that costs it a look at its access lists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Only what the topic is.
+    Topic,
+    /// What may be done with it as well.
+    Rights,
 }
 
 /// Frees a C object when the scope ends, whichever way.
@@ -38,6 +52,7 @@ pub(crate) fn describe(
     client: *mut sys::rd_kafka_t,
     topic: &str,
     timeout: Duration,
+    asked: Asked,
 ) -> Result<Described, String> {
     let name = CString::new(topic).map_err(|e| e.to_string())?;
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -64,6 +79,12 @@ pub(crate) fn describe(
             words.as_mut_ptr(),
             words.len(),
         );
+        // It has nothing against a plain yes or no.
+        let refused = sys::rd_kafka_AdminOptions_set_include_authorized_operations(
+            options.0,
+            i32::from(asked == Asked::Rights),
+        );
+        drop(Guard(refused, sys::rd_kafka_error_destroy));
         sys::rd_kafka_DescribeTopics(client, topics.0, options.0, queue.0);
         // The request's own time-out comes first; the second is for a client that cannot even send it.
         let event = Guard(
@@ -98,6 +119,9 @@ unsafe fn read(description: *const sys::rd_kafka_TopicDescription_t) -> Result<D
             | sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC => {
                 return Ok(Described::Unknown);
             }
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
+                return Ok(Described::Forbidden);
+            }
             _ => return Err(text(sys::rd_kafka_error_string(error))),
         }
         let mut partitions = 0;
@@ -111,8 +135,33 @@ unsafe fn read(description: *const sys::rd_kafka_TopicDescription_t) -> Result<D
         Ok(Described::Topic {
             id,
             partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+            rights: rights(description),
         })
     }
+}
+
+/// # Safety
+/// `description` must be alive.
+unsafe fn rights(description: *const sys::rd_kafka_TopicDescription_t) -> Option<Rights> {
+    use sys::rd_kafka_AclOperation_t as Native;
+    let mut count = 0;
+    // SAFETY: the list lives as long as the description, and has `count` elements.
+    let operations = unsafe {
+        let first = sys::rd_kafka_TopicDescription_authorized_operations(description, &mut count);
+        if first.is_null() {
+            return None;
+        }
+        std::slice::from_raw_parts(first, count)
+    };
+    let known = |operation: &Native| match operation {
+        Native::RD_KAFKA_ACL_OPERATION_READ => Some(Operation::Read),
+        Native::RD_KAFKA_ACL_OPERATION_WRITE => Some(Operation::Write),
+        Native::RD_KAFKA_ACL_OPERATION_ALTER => Some(Operation::Alter),
+        Native::RD_KAFKA_ACL_OPERATION_DESCRIBE => Some(Operation::Describe),
+        Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS => Some(Operation::DescribeConfigs),
+        _ => None,
+    };
+    Some(operations.iter().filter_map(known).collect())
 }
 
 /// # Safety

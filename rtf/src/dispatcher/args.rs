@@ -1,6 +1,6 @@
 //! What can be typed after `rtf dispatcher`.
 
-use crate::cli::{ConfigArgs, Target};
+use crate::cli::{ConfigArgs, Target, Watched};
 use crate::replay::ReplayArgs;
 use clap::{Args, Subcommand};
 use rtf_config::Span;
@@ -49,7 +49,7 @@ pub enum DispatcherCommand {
     #[command(after_help = "Example:\n  rtf dispatcher status -c rtf.toml\n\n\
         POSITION is the first offset that is not resolved, MARK what of it is committed, NEXT what is read next, END one past the last record. LAG \
         is what is not read yet; PENDING is read and not resolved: in flight, or waiting for a partner.")]
-    Status(Target),
+    Status(Watched),
     /// Read no more, until `resume` or the end of the process
     ///
     /// What is in flight and what waits goes on. It is a command to this one process: it keeps its partitions, and after a restart it reads on. To stop

@@ -1,12 +1,11 @@
 //! `rtf dispatcher status`: how far each dispatcher is, and what waits.
 
-use crate::human;
-use crate::registry::answers::exit_code;
 use crate::registry::replica::{Replica, within};
 use crate::table::{Align, Table};
+use crate::watch::Shown;
+use crate::{human, paint};
 use rtf_proto::pb;
 use serde_json::{Value, json};
-use std::process::ExitCode;
 use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -25,27 +24,25 @@ impl Seen {
 
     fn state(&self) -> String {
         if self.admin.ready {
-            return "ready".into();
+            return paint::good("ready");
         }
-        format!("not ready: {}", self.admin.reason)
+        paint::bad(&format!("not ready: {}", self.admin.reason))
     }
 }
 
-/// Prints all dispatchers; 1 unless all of them are well.
-pub async fn run(dispatchers: &[Replica], json: bool) -> ExitCode {
+/// All dispatchers, and whether all of them are well.
+pub async fn report(dispatchers: &[Replica], json: bool) -> Shown {
     let seen = futures::future::join_all(dispatchers.iter().map(ask)).await;
     let all: Vec<_> = dispatchers.iter().zip(&seen).collect();
-    if json {
+    let text = if json {
         let all: Vec<Value> = all.iter().map(|(d, seen)| as_json(&d.url, seen)).collect();
-        println!("{}", json!({ "dispatchers": all }));
+        format!("{}\n", json!({ "dispatchers": all }))
     } else {
         let shown: Vec<String> = all.iter().map(|(d, seen)| shown(&d.url, seen)).collect();
-        print!("{}", shown.join("\n"));
-    }
-    exit_code(
-        seen.iter()
-            .all(|seen| seen.as_ref().is_ok_and(Seen::is_well)),
-    )
+        shown.join("\n")
+    };
+    let is_well = |seen: &Result<Seen, String>| seen.as_ref().is_ok_and(Seen::is_well);
+    (text, seen.iter().all(is_well))
 }
 
 /// Asks one.

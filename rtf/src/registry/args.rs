@@ -1,6 +1,6 @@
 //! What can be typed after `rtf registry`.
 
-use crate::cli::{ConfigArgs, Target};
+use crate::cli::{ConfigArgs, Target, Watched};
 use clap::{Args, Subcommand};
 use rtf_config::Span;
 
@@ -22,7 +22,7 @@ pub enum RegistryCommand {
         COUNT is among how many partitions ids are hashed there; a split changes it. LAG is what the replica has not applied of the log. IDS are remembered. DIGEST is the sum over all winners below an offset, which \
         `rtf registry digest` compares. Awaited sources are partitions of foreign topics: what was registered of them is kept until the \
         dispatcher has committed past it; a source that nobody reads any more waits for ever, until `rtf registry retire`.")]
-    Status(Target),
+    Status(Watched),
     /// Say who won an id: partition, offset and outcome, and the bucket it is remembered in
     ///
     /// Asks the replicas that serve its partition, not Kafka; `rtf lookup` shows the row too. Exit code 1 unless all of them know it.

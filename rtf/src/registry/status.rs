@@ -1,17 +1,16 @@
 //! `rtf registry status`: how far each replica is, what it remembers, and what keeps it from forgetting.
 
-use super::answers::exit_code;
 use super::parts;
 use super::replica::{Replica, within};
-use crate::human;
 use crate::table::{Align, Table};
+use crate::watch::Shown;
+use crate::{human, paint};
 use rtf_proto::client::ranges;
 use rtf_proto::{
     Offset, PartitionId, RegistryBucket, RegistryPartition, RegistryStatus, SourceId, pb,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
 use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -32,26 +31,26 @@ impl Seen {
             self.admin.ready && self.status.ready,
             self.admin.reason.as_str(),
         ) {
-            (true, _) => "ready".into(),
-            (false, "") => "not ready: cut off from Kafka".into(),
-            (false, reason) => format!("not ready: {reason}"),
+            (true, _) => paint::good("ready"),
+            (false, "") => paint::bad("not ready: cut off from Kafka"),
+            (false, reason) => paint::bad(&format!("not ready: {reason}")),
         }
     }
 }
 
-/// Prints all replicas; 1 unless all of them are well.
-pub async fn run(replicas: &[Replica], json: bool) -> ExitCode {
+/// All replicas, and whether all of them are well.
+pub async fn report(replicas: &[Replica], json: bool) -> Shown {
     let seen = futures::future::join_all(replicas.iter().map(ask)).await;
     let all: Vec<_> = replicas.iter().zip(&seen).collect();
-    if json {
+    let text = if json {
         let replicas: Vec<Value> = all.iter().map(|(r, seen)| as_json(&r.url, seen)).collect();
-        println!("{}", json!({ "replicas": replicas }));
+        format!("{}\n", json!({ "replicas": replicas }))
     } else {
         let shown: Vec<String> = all.iter().map(|(r, seen)| shown(&r.url, seen)).collect();
-        print!("{}", shown.join("\n"));
-    }
+        shown.join("\n")
+    };
     let is_well = |seen: &Result<Seen, String>| seen.as_ref().is_ok_and(Seen::is_well);
-    exit_code(seen.iter().all(is_well))
+    (text, seen.iter().all(is_well))
 }
 
 async fn ask(replica: &Replica) -> Result<Seen, String> {

@@ -1,0 +1,327 @@
+//! Whether Redis is there, keeps what it is given, and allows what is done with it.
+
+use super::clock::APART_MS;
+use super::finding::Finding;
+use crate::human;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, cmd};
+use rtf_config::Config;
+use rtf_proto::naming::{redis_log_key, redis_partitions_key, redis_stream};
+use std::collections::HashMap;
+
+/// Streams came with it.
+const OLDEST_MAJOR: u32 = 5;
+/// Access lists did.
+const GOOD_MAJOR: u32 = 6;
+
+/// Asks it, each question with a time-out.
+pub async fn check(config: &Config) -> Vec<Finding> {
+    match connect(config).await {
+        Ok(connection) => {
+            let mut asking = Asking { connection };
+            asking.all(config).await
+        }
+        Err(error) => vec![Finding::fail(
+            "Redis",
+            error,
+            "start it, or correct [redis].url; until then rows wait in the join log, and nothing is lost",
+        )],
+    }
+}
+
+async fn connect(config: &Config) -> Result<MultiplexedConnection, String> {
+    // The address may hold a password, so it is not repeated.
+    let client = Client::open(config.redis.url.as_str())
+        .map_err(|error| format!("[redis].url is no good: {error}"))?;
+    let address = client.get_connection_info().addr().to_string();
+    let within = config.redis.timeout.0;
+    let timeouts = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(within))
+        .set_response_timeout(Some(within));
+    let connecting = client.get_multiplexed_async_connection_with_config(&timeouts);
+    match tokio::time::timeout(within, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(format!("{address}: {error}")),
+        Err(_) => Err(format!("{address}: no connection within {within:?}")),
+    }
+}
+
+struct Asking {
+    connection: MultiplexedConnection,
+}
+
+impl Asking {
+    async fn all(&mut self, config: &Config) -> Vec<Finding> {
+        let info = match self.ask::<String>(&cmd("INFO")).await {
+            Ok(info) => info,
+            Err(error) if is_refused(&error) => {
+                let mut findings = vec![Finding::warn(
+                    "Redis",
+                    "answers, but not to INFO: version, memory and persistence cannot be told",
+                    "grant +info to see them here",
+                )];
+                findings.push(self.rights(config).await);
+                return findings;
+            }
+            Err(error) => return vec![Finding::fail("Redis", error, "is it well?")],
+        };
+        let info = fields(&info);
+        let mut findings = vec![version(&info)];
+        findings.extend(role(&info));
+        findings.push(memory(&info));
+        findings.push(persistence(&info, self.saves().await));
+        findings.push(self.rights(config).await);
+        findings.push(self.clock().await);
+        findings
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        command.query_async(&mut self.connection).await
+    }
+
+    /// When snapshots are made, in Redis's words; `None` where nobody may ask.
+    async fn saves(&mut self) -> Option<String> {
+        let mut get = cmd("CONFIG");
+        get.arg("GET").arg("save");
+        let answer: HashMap<String, String> = self.ask(&get).await.ok()?;
+        answer.get("save").cloned()
+    }
+
+    /// Asked without doing it where Redis knows how (7.0), else by a script that only looks.
+    async fn rights(&mut self, config: &Config) -> Finding {
+        let name = &config.join.name;
+        let (stream, log) = (redis_stream(name, 0), redis_log_key(name, 0));
+        let mut whoami = cmd("ACL");
+        whoami.arg("WHOAMI");
+        if let Ok(user) = self.ask::<String>(&whoami).await
+            && let Some(finding) = self.dry_run(&user, name, &stream, &log).await
+        {
+            return finding;
+        }
+        let mut look = cmd("EVAL");
+        look.arg("return redis.call('EXISTS', KEYS[1])")
+            .arg(1)
+            .arg(&stream);
+        match self.ask::<i64>(&look).await {
+            Ok(_) => Finding::ok(
+                "Redis rights",
+                format!(
+                    "scripts may look at {stream}; whether they may write cannot be asked here"
+                ),
+            ),
+            Err(error) => denied(name, &error.to_string()),
+        }
+    }
+
+    /// `None` where it cannot be asked.
+    async fn dry_run(
+        &mut self,
+        user: &str,
+        name: &str,
+        stream: &str,
+        log: &str,
+    ) -> Option<Finding> {
+        let partitions = redis_partitions_key(name);
+        // What the publisher's script and the page do.
+        let wanted: [&[&str]; 10] = [
+            &["EVALSHA", "0", "2", stream, log],
+            &["SCRIPT", "LOAD", ""],
+            &["XADD", stream, "1-0", "row", ""],
+            &["XTRIM", stream, "MAXLEN", "1"],
+            &["XREVRANGE", stream, "+", "-"],
+            &["XREAD", "STREAMS", stream, "0"],
+            &["XINFO", "STREAM", stream],
+            &["EXISTS", stream],
+            &["SET", log, ""],
+            &["GET", &partitions],
+        ];
+        for command in wanted {
+            let mut dry = cmd("ACL");
+            dry.arg("DRYRUN").arg(user).arg(command);
+            match self.ask::<String>(&dry).await {
+                Ok(said) if said == "OK" => {}
+                Ok(said) => return Some(denied(name, &format!("{}: {said}", command[0]))),
+                Err(_) => return None,
+            }
+        }
+        Some(Finding::ok(
+            "Redis rights",
+            format!("user {user} may do all that is done with {name}:*"),
+        ))
+    }
+
+    async fn clock(&mut self) -> Finding {
+        let before = chrono::Utc::now().timestamp_millis();
+        let time = self.ask::<(i64, i64)>(&cmd("TIME")).await;
+        let after = chrono::Utc::now().timestamp_millis();
+        match time {
+            Err(error) => Finding::ok("Redis clock", format!("cannot be asked: {error}")),
+            Ok((seconds, micros)) => {
+                let redis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+                skew(redis - before.midpoint(after))
+            }
+        }
+    }
+}
+
+fn is_refused(error: &RedisError) -> bool {
+    error.code() == Some("NOPERM")
+}
+
+fn denied(name: &str, words: &str) -> Finding {
+    Finding::fail(
+        "Redis rights",
+        words,
+        format!(
+            "allow the user of [redis].url the keys of this join: ACL SETUSER … ~{name}:* +@stream +@scripting +@read +set +exists"
+        ),
+    )
+}
+
+/// `name:value` lines.
+fn fields(info: &str) -> HashMap<&str, &str> {
+    info.lines()
+        .filter_map(|line| line.trim().split_once(':'))
+        .collect()
+}
+
+fn number(info: &HashMap<&str, &str>, name: &str) -> u64 {
+    info.get(name)
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
+}
+
+fn version(info: &HashMap<&str, &str>) -> Finding {
+    let version = info.get("redis_version").copied().unwrap_or("unknown");
+    let words = format!("version {version} answers");
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major < OLDEST_MAJOR => {
+            Finding::fail("Redis", words, "streams need version 5 or newer")
+        }
+        Some(major) if major < GOOD_MAJOR => Finding::warn(
+            "Redis",
+            words,
+            "it works, but is no longer maintained: tests run with version 7",
+        ),
+        _ => Finding::ok("Redis", words),
+    }
+}
+
+fn role(info: &HashMap<&str, &str>) -> Option<Finding> {
+    let is_loading = info.get("loading") == Some(&"1");
+    if is_loading {
+        let advice = "wait until it has read its data; rows wait in the join log meanwhile";
+        return Some(Finding::warn("Redis", "is loading its data", advice));
+    }
+    let is_replica = info.get("role") == Some(&"slave");
+    is_replica.then(|| {
+        Finding::fail(
+            "Redis",
+            "is a replica, which takes no rows",
+            "have [redis].url name the master",
+        )
+    })
+}
+
+fn memory(info: &HashMap<&str, &str>) -> Finding {
+    let (used, most) = (number(info, "used_memory"), number(info, "maxmemory"));
+    let policy = info.get("maxmemory_policy").copied().unwrap_or("unknown");
+    let limit = match most {
+        0 => "no limit".into(),
+        most => format!("at most {}", human::bytes(most)),
+    };
+    let words = format!(
+        "{} used, {limit}, maxmemory-policy {policy}",
+        human::bytes(used)
+    );
+    if policy != "noeviction" {
+        return Finding::warn(
+            "Redis memory",
+            words,
+            "CONFIG SET maxmemory-policy noeviction: else Redis throws whole streams of rows away when it is full. [redis].max_rows bounds them instead",
+        );
+    }
+    if most > 0 && used > most / 10 * 9 {
+        let advice =
+            "give it more, or lower [redis].max_rows: when it is full rows wait in the join log";
+        return Finding::warn("Redis memory", words, advice);
+    }
+    Finding::ok("Redis memory", words)
+}
+
+fn persistence(info: &HashMap<&str, &str>, saves: Option<String>) -> Finding {
+    let subject = "Redis disk";
+    let appends = info.get("aof_enabled") == Some(&"1");
+    let failed = (info.get("aof_last_write_status") == Some(&"err"))
+        || (info.get("rdb_last_bgsave_status") == Some(&"err"));
+    if failed {
+        let words = "its last attempt to write to its disk failed";
+        return Finding::fail(
+            subject,
+            words,
+            "look into its log: by default it takes no rows until it can write",
+        );
+    }
+    match (appends, saves.as_deref()) {
+        (true, _) => Finding::ok(subject, "keeps an append-only file"),
+        (false, Some("")) => Finding::warn(
+            subject,
+            "keeps nothing: neither appendonly nor save is set",
+            "after a restart all rows are written again from the join log, as far back as it reaches: set appendonly yes",
+        ),
+        (false, Some(saves)) => Finding::ok(
+            subject,
+            format!(
+                "makes snapshots (save {saves}); what is newer is written again from the join log"
+            ),
+        ),
+        (false, None) => Finding::ok(
+            subject,
+            "no append-only file; whether it makes snapshots may not be asked",
+        ),
+    }
+}
+
+fn skew(ahead_ms: i64) -> Finding {
+    let direction = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let words = format!("{} ms {direction} this machine's", ahead_ms.unsigned_abs());
+    if ahead_ms.abs() > APART_MS {
+        return Finding::warn(
+            "Redis clock",
+            words,
+            "nothing depends on it, but somebody's NTP does not work",
+        );
+    }
+    Finding::ok("Redis clock", words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Status;
+    use super::*;
+
+    #[test]
+    fn what_redis_says_of_itself_is_judged() {
+        let info = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nused_memory:95\r\nmaxmemory:100\r\nmaxmemory_policy:noeviction\r\naof_enabled:0\r\n";
+        let info = fields(info);
+        assert_eq!(version(&info).status, Status::Ok);
+        assert_eq!(role(&info), None);
+        assert_eq!(memory(&info).status, Status::Warn);
+        assert_eq!(persistence(&info, Some(String::new())).status, Status::Warn);
+        assert_eq!(persistence(&info, Some("3600 1".into())).status, Status::Ok);
+        assert_eq!(persistence(&info, None).status, Status::Ok);
+        let evicting = fields(
+            "maxmemory_policy:allkeys-lru\nredis_version:4.0.1\nrole:slave\naof_last_write_status:err",
+        );
+        assert_eq!(memory(&evicting).status, Status::Warn);
+        assert_eq!(version(&evicting).status, Status::Fail);
+        assert_eq!(role(&evicting).map(|f| f.status), Some(Status::Fail));
+        assert_eq!(persistence(&evicting, None).status, Status::Fail);
+        assert_eq!(skew(-5_000).status, Status::Warn);
+        assert_eq!(skew(3).words, "3 ms ahead of this machine's");
+    }
+}
