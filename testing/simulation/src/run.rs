@@ -114,6 +114,7 @@ fn simulate(plan: &Plan, folder: &Path, keep: bool) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
+        .on_thread_unpark(machine::awake)
         .build()
         .expect("a runtime without I/O needs nothing of the system");
     let violation = runtime.block_on(async {
