@@ -108,6 +108,38 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// One value of one bucket below this folder is not what was written any more: it ends early, or one of its bits is turned over. `draw` draws a number
+    /// below the one it gets. False when there is nothing.
+    pub fn tear(&self, folder: &Path, mut draw: impl FnMut(usize) -> usize) -> bool {
+        let disk = self.0.lock();
+        let below = disk.iter().filter(|(path, _)| path.starts_with(folder));
+        let filled: Vec<&Bucket> = below
+            .map(|(_, bucket)| bucket)
+            .filter(|bucket| !bucket.0.lock().written.is_empty())
+            .collect();
+        if filled.is_empty() {
+            return false;
+        }
+        let mut contents = filled[draw(filled.len())].0.lock();
+        let at = draw(contents.written.len());
+        let pair = contents.written.iter().nth(at);
+        let (key, value) = pair.expect("there are so many");
+        let (key, mut torn) = (key.clone(), value.to_vec());
+        let at = draw(torn.len().max(1));
+        match torn.get_mut(at) {
+            Some(byte) if draw(2) == 0 => *byte ^= 1 << draw(8),
+            _ => torn.truncate(at),
+        }
+        let torn = IVec::from(torn);
+        if let Some(synced) = contents.synced.get_mut(&key) {
+            *synced = torn.clone();
+        }
+        contents.written.insert(key, torn);
+        true
+    }
+}
+
 impl Bucket {
     /// The bucket of this folder, which is made unless it is there; none where disks are real.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, StoreError> {

@@ -171,6 +171,8 @@ pub(crate) struct Cursors {
     client: String,
     topic: String,
     all: Mutex<(usize, Vec<Cursor>)>,
+    /// Begins at the beginning when its position is not there; else that is a failure.
+    resets: bool,
 }
 
 impl Cursors {
@@ -179,6 +181,7 @@ impl Cursors {
             client,
             topic: topic.into(),
             all: Mutex::default(),
+            resets: false,
         }
     }
 
@@ -253,6 +256,11 @@ impl Cursors {
                 Some(Polled::EndOfPartition(cursor.partition))
             }
             Fetched::End | Fetched::Silence => None,
+            // As `auto.offset.reset` has it.
+            Fetched::OutOfRange if self.resets => {
+                cursor.start = Start::Beginning;
+                None
+            }
             Fetched::OutOfRange => Some(Polled::Failed(KafkaError::OutOfRange {
                 topic: self.topic.clone(),
                 words: format!("partition {} does not reach {from}", cursor.partition),
@@ -273,7 +281,10 @@ impl<H: GroupEvents> Membership<H> {
         Self {
             member: kafka().join(&client, options),
             events,
-            cursors: Cursors::new(client, &options.topic),
+            cursors: Cursors {
+                resets: true,
+                ..Cursors::new(client, &options.topic)
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use crate::world::{LOG, World, world};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rtf_proto::PartitionId;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ fn strike(world: &Rc<World>, fault: Fault) {
         Fault::Stall => stall(world, any(world)),
         Fault::PowerCut => cut_power(world, any_registry(world)),
         Fault::Wipe => wipe(world, any_registry(world)),
+        Fault::Torn => tear(world, any_registry(world)),
         Fault::Election => {
             let partition = any_log_partition(world);
             trace!("log partition {partition} has a new leader");
@@ -172,13 +174,23 @@ fn cut_power(world: &Rc<World>, number: usize) {
     world.random(|random| world.disk.cut_power(&folder, || random.random()));
 }
 
+fn tear(world: &Rc<World>, number: usize) {
+    world.kill(number);
+    let folder = world.folder_of(number);
+    let draw = |below| world.random(|random| random.random_range(0..below));
+    if world.disk.tear(&folder, draw) {
+        trace!("what {} has on its disk is torn", name_of(&folder));
+    }
+}
+
+fn name_of(folder: &Path) -> std::path::Display<'_> {
+    Path::new(folder.file_name().unwrap_or_default()).display()
+}
+
 fn wipe(world: &Rc<World>, number: usize) {
     world.kill(number);
     let folder = world.folder_of(number);
-    trace!(
-        "{} is removed",
-        folder.file_name().unwrap_or_default().display()
-    );
+    trace!("{} is removed", name_of(&folder));
     // It may never have got so far as to make it. The task of what was killed ends before it is started again.
     tokio::spawn(async move {
         let _ = std::fs::remove_dir_all(folder);

@@ -200,6 +200,20 @@ impl Cluster {
         inner.groups.values_mut().for_each(Group::forget_positions);
     }
 
+    /// A topic is deleted, and made anew under its name: another id, no records, and no group has a position in it.
+    pub fn make_anew(&self, topic: &str) {
+        let inner = &mut *self.inner.borrow_mut();
+        let partitions = inner.topics[topic].partitions.len() as u32;
+        let id = TopicId(inner.random.random());
+        inner
+            .topics
+            .insert(topic.into(), Topic::new(id, partitions));
+        let groups = inner.groups.values_mut();
+        groups
+            .filter(|group| group.topic == topic)
+            .for_each(Group::forget_positions);
+    }
+
     /// All producers there are break with their next append.
     pub fn break_producers(&self) {
         let mut inner = self.inner.borrow_mut();

@@ -27,8 +27,8 @@ struct Machine {
     looks: Cell<u64>,
     rushed: Cell<bool>,
     began: Cell<Option<Instant>>,
-    /// The clock is being asked: what is asked meanwhile gets what was shown last.
-    asking: Cell<bool>,
+    /// The simulation's time, ns since the beginning: it stands still until the runtime has slept.
+    slept_ns: Cell<u64>,
 }
 
 thread_local! {
@@ -41,7 +41,7 @@ thread_local! {
             looks: Cell::new(0),
             rushed: Cell::new(false),
             began: Cell::new(None),
-            asking: Cell::new(false),
+            slept_ns: Cell::new(0),
         }
     };
 }
@@ -60,6 +60,15 @@ pub fn begin() {
     MACHINE.with(|machine| machine.began.set(Some(now)));
 }
 
+/// The runtime wakes up: only while it sleeps the simulation's time goes on, so only then it is asked for.
+pub fn awake() {
+    MACHINE.with(|machine| {
+        let passed = machine.began.get().map(|began| began.elapsed().as_nanos());
+        let passed = passed.and_then(|passed| u64::try_from(passed).ok());
+        machine.slept_ns.set(passed.unwrap_or_default());
+    });
+}
+
 /// Whether somebody waited without sleeping, so that the clock ran ahead of the simulation's time.
 pub fn was_rushed() -> bool {
     MACHINE.with(|machine| machine.rushed.get())
@@ -67,9 +76,7 @@ pub fn was_rushed() -> bool {
 
 /// Simulated milliseconds since the beginning.
 pub fn now_ms() -> u64 {
-    let began = MACHINE.with(|machine| machine.began.get());
-    let passed = began.map_or(0, |began| began.elapsed().as_millis());
-    u64::try_from(passed).unwrap_or(u64::MAX)
+    MACHINE.with(|machine| machine.slept_ns.get()) / 1_000_000
 }
 
 impl Machine {
@@ -82,16 +89,10 @@ impl Machine {
             }
             false => LOOK_NS,
         };
-        let mut now = self.shown_ns.get() + look;
-        if !self.asking.replace(true) {
-            if let Some(began) = self.began.get() {
-                let passed = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                now = now.max(passed);
-                if self.passed_ns.replace(passed) != passed {
-                    self.looks.set(0);
-                }
-            }
-            self.asking.set(false);
+        let passed = self.slept_ns.get();
+        let now = (self.shown_ns.get() + look).max(passed);
+        if self.passed_ns.replace(passed) != passed {
+            self.looks.set(0);
         }
         self.shown_ns.set(now);
         now

@@ -39,6 +39,8 @@ faults! {
     PowerCut = "power-cut",
     /// A registry is killed and its directory removed.
     Wipe = "wipe",
+    /// A registry is killed, and a block or a state on its disk is torn, or one of its bits is turned over.
+    Torn = "torn",
     /// An append is in the log, and its producer does not hear of it.
     LostAck = "lost-ack",
     /// An append failed, and arrives minutes later.
@@ -124,6 +126,8 @@ pub struct Plan {
     pub collects: bool,
     /// Little may wait at once: reading pauses.
     pub is_narrow: bool,
+    /// When all is done, the foreign topic is deleted and made anew, and more is sent.
+    pub is_made_anew: bool,
 }
 
 impl Plan {
@@ -150,6 +154,7 @@ impl Plan {
             sites: 1,
             collects: false,
             is_narrow: false,
+            is_made_anew: false,
         };
         if random.random_ratio(1, 4) && plan.dispatchers > 1 {
             plan.sites = 2;
@@ -159,6 +164,7 @@ impl Plan {
         }
         plan.collects = random.random_ratio(1, 4);
         plan.is_narrow = random.random_ratio(1, 4);
+        plan.is_made_anew = random.random_ratio(1, 6);
         plan
     }
 
@@ -186,7 +192,7 @@ impl fmt::Display for Plan {
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
         write!(
             f,
-            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}; faults: {}",
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}; faults: {}",
             self.events,
             self.partitions,
             self.log_partitions,
@@ -204,6 +210,7 @@ impl fmt::Display for Plan {
             if self.is_poisoned { ", poisoned" } else { "" },
             if self.collects { ", collecting" } else { "" },
             if self.is_narrow { ", narrow" } else { "" },
+            if self.is_made_anew { ", made anew" } else { "" },
             faults.join(" ")
         )
     }

@@ -114,6 +114,7 @@ fn simulate(plan: &Plan, folder: &Path, keep: bool) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
+        .on_thread_unpark(machine::awake)
         .build()
         .expect("a runtime without I/O needs nothing of the system");
     let violation = runtime.block_on(async {
@@ -194,6 +195,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     with(&|plan| plan.sites = 1);
     with(&|plan| plan.collects = false);
     with(&|plan| plan.is_narrow = false);
+    with(&|plan| plan.is_made_anew = false);
     with(&|plan| plan.registries = 1);
     with(&|plan| plan.joiners = 1);
     with(&|plan| plan.dispatchers = 1);

@@ -108,6 +108,55 @@ pub fn workload(plan: &Plan) -> Vec<Sending> {
     all
 }
 
+/// Events that are sent into the topic made anew.
+const ANEW: u32 = 40;
+/// So many that were sent before are sent once more.
+const SENT_AGAIN: usize = 10;
+
+/// What is sent into the foreign topic when it was made anew: broken records first, which are known by their places, and the first of each partition stood at that very
+/// place before; then new events, and some of the old ones, of which nothing may come.
+pub fn workload_anew(plan: &Plan) -> Vec<Sending> {
+    let foreign = |partition, value: String, id: Option<String>, end| Sending {
+        at_ms: 0,
+        topic: FOREIGN,
+        partition,
+        value: Bytes::from(value),
+        id: id.as_deref().map(EventId::from),
+        end: Some(end),
+        key: None,
+    };
+    let mut all = Vec::new();
+    for partition in 0..plan.partitions {
+        let value = format!(r#"{{"id":"broken-anew-{partition}","key""#);
+        all.push(foreign(partition, value, None, End::Malformed));
+    }
+    for number in 0..ANEW {
+        let partition = number % plan.partitions;
+        let (id, key) = (format!("anew-{number}"), format!("key-anew-{number}"));
+        let primary = format!(r#"{{"id":"primary-{id}","key":"{key}","fare":{number}}}"#);
+        let end = End::Joined(Bytes::from(primary.clone()));
+        let value = format!(r#"{{"id":"{id}","key":"{key}","n": {number}.0}}"#);
+        all.push(foreign(partition, value, Some(id), end));
+        all.push(Sending {
+            topic: PRIMARY,
+            value: Bytes::from(primary),
+            key: Some(JoinKey::from(key)),
+            end: None,
+            ..all[0].clone()
+        });
+    }
+    // What is sent again after it was forgotten would be another event.
+    if !plan.is_forgetful {
+        let before = workload(plan).into_iter();
+        all.extend(
+            before
+                .filter(|sending| sending.id.is_some())
+                .take(SENT_AGAIN),
+        );
+    }
+    all
+}
+
 fn event(plan: &Plan, number: u32, random: &mut ChaCha8Rng, all: &mut Vec<Sending>) {
     let at_ms = random.random_range(0..plan.sending_ms);
     let mut send = |at_ms, topic, value: String, id: Option<&str>, end| {

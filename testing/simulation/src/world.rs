@@ -12,7 +12,7 @@ use crate::plan::{Fault, Plan};
 use crate::process::{Process, Role};
 use crate::redis::Redis;
 use crate::trace::trace;
-use crate::workload::{AllSent, FOREIGN, PRIMARY, Sending, original, workload};
+use crate::workload::{AllSent, FOREIGN, PRIMARY, Sending, original, workload, workload_anew};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rtf_joiner::JoinerHandle;
@@ -46,6 +46,11 @@ const LOOK_MS: u64 = 500;
 const REST_MS: u64 = 3_000;
 /// Within this every replica has met a broken record, ms.
 const POISON_MS: u64 = 6_000;
+/// A topic made anew is empty for so long, ms: whoever reads it meets its end in the meantime. (What is not simulated is one that is longer than its predecessor
+/// before anybody looks.)
+const UNNOTICED_MS: u64 = 6_000;
+/// Between two records that are sent into it, ms.
+const ANEW_EVERY_MS: u64 = 20;
 /// Long enough for all that is remembered in a forgetful plan to be forgotten, ms.
 const FORGOTTEN_MS: u64 = 90_000;
 
@@ -169,6 +174,11 @@ impl World {
         }
         self.wait(REST_MS).await?;
         self.check_all().await?;
+        if self.plan.is_made_anew {
+            self.make_anew().await?;
+            self.wait(REST_MS).await?;
+            self.check_all().await?;
+        }
         if self.plan.is_poisoned {
             self.spoil().await?;
         }
@@ -253,6 +263,24 @@ impl World {
         let is_reader = |at: &usize| self.processes.borrow()[*at].role == Role::Dispatcher;
         let readers: Vec<usize> = (0..count).filter(is_reader).collect();
         readers.into_iter().for_each(|number| self.kill(number));
+        self.drain().await
+    }
+
+    /// The foreign topic is made anew, and more is sent: what stands where something stood before is another event.
+    async fn make_anew(self: &Rc<Self>) -> Result<(), Violation> {
+        trace!("the foreign topic is made anew");
+        self.kafka.make_anew(FOREIGN);
+        self.sent.borrow_mut().places.clear();
+        self.commits.borrow_mut().begin_anew();
+        if self.random(|random| random.random()) {
+            let count = self.processes.borrow().len();
+            self.kill(self.random(|random| random.random_range(0..count)));
+        }
+        self.wait(UNNOTICED_MS).await?;
+        for sending in workload_anew(&self.plan) {
+            self.send(&sending);
+            tokio::time::sleep(Duration::from_millis(ANEW_EVERY_MS)).await;
+        }
         self.drain().await
     }
 

@@ -13,6 +13,11 @@ pub const INVARIANT: &str = "no committed position passes an unresolved event";
 pub struct Commits(BTreeMap<PartitionId, usize>);
 
 impl Commits {
+    /// The topic is made anew.
+    pub fn begin_anew(&mut self) {
+        self.0.clear();
+    }
+
     /// What is wrong with these positions, if anything.
     pub fn check(
         &mut self,

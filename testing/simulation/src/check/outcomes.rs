@@ -32,7 +32,6 @@ pub fn check(sent: &AllSent, ledger: &Ledger) -> Result<(), String> {
 }
 
 fn check_end(event: &Sent, entry: &Entry) -> Result<(), String> {
-    let expected = format!("it must be {:?}, and is {:#06x}", event.end, entry.outcome);
     match &event.end {
         End::Joined(primary) if entry.is_joined() => row(&entry.body, event, &[primary]),
         End::Malformed if entry.is_malformed() => original(Outcome::Malformed, event, entry),
@@ -43,7 +42,10 @@ fn check_end(event: &Sent, entry: &Entry) -> Result<(), String> {
             }
             original(Outcome::Unjoinable(Reason::TimedOut), event, entry)
         }
-        _ => Err(expected),
+        _ => Err(format!(
+            "it must be {:?}, and is {:#06x}",
+            event.end, entry.outcome
+        )),
     }
 }
 

@@ -13,9 +13,11 @@ pub fn check(
     asked: &ForeignEvent,
     verdict: JoinVerdict,
 ) -> Result<(), String> {
-    let came_ms = sent.primaries.get(&asked.key);
-    match came_ms {
-        Some(came_ms) if verdict == JoinVerdict::NotFound && *came_ms < began_ms => Err(format!(
+    if verdict != JoinVerdict::NotFound {
+        return Ok(());
+    }
+    match sent.primaries.get(&asked.key) {
+        Some(came_ms) if *came_ms < began_ms => Err(format!(
             "{} has a partner since {came_ms}, and a joiner that began at {began_ms} says that it has none",
             asked.id
         )),
