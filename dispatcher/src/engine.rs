@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::orders::Orders;
 use crate::{Answers, Batch, Core, Event, Flight, Kind, Limits, Millis, Tally};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rtf_proto::{Offset, PartitionId, SourceId};
+use rtf_proto::{Offset, PartitionId, SourceId, TopicId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,6 +44,8 @@ pub(crate) struct Outside {
     pub committed: BTreeMap<PartitionId, Offset>,
     /// When the parked event that was seen first was, ms since 1970, of those that come back next.
     pub oldest_parked_ms: Option<i64>,
+    /// The topic was made anew, under this id; the reader takes it.
+    pub made_anew: Option<TopicId>,
 }
 
 impl Shared {

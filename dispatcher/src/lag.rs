@@ -1,7 +1,8 @@
-//! How far the foreign topic reaches: asked now and then, on a thread of its own, for people and metrics only.
+//! How far the foreign topic reaches, for people and metrics, and whether it is still the same: asked now and then, on a thread of its own.
 
 use crate::engine::Shared;
 use rtf_kafka::{Cluster, Settings};
+use rtf_proto::TopicId;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,24 @@ pub(crate) fn watch(
     let Ok(cluster) = Cluster::connect(settings) else {
         return;
     };
+    let mut known = None;
     while let Some(shared) = shared.upgrade() {
+        compare(&shared, &cluster, topic, &mut known);
         ask(&shared, &cluster, topic, halt);
         drop(shared);
         if !nap(halt) {
             return;
         }
+    }
+}
+
+/// Tells of a change only: the reader asks too, and may know of a newer topic than was asked for here.
+fn compare(shared: &Shared, cluster: &Cluster, topic: &str, known: &mut Option<TopicId>) {
+    let Ok(Some(info)) = cluster.topic(topic) else {
+        return;
+    };
+    if known.replace(info.id).is_some_and(|known| known != info.id) {
+        shared.outside.lock().made_anew = Some(info.id);
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Reader {
     halt: CancellationToken,
     topic: Arc<str>,
     topic_id: TopicId,
+    /// Partitions of a topic that was made anew which are still to be read from their beginning.
+    anew: BTreeSet<PartitionId>,
     filling: Filling,
     supply: Supply,
     pauses: Pauses,
@@ -143,6 +145,7 @@ impl Reader {
             meters: None,
             topic: options.topic.as_str().into(),
             topic_id: TopicId::default(),
+            anew: BTreeSet::new(),
             supply: Supply::Dry,
             pauses: Pauses::default(),
             no_room_since: None,
@@ -374,7 +377,7 @@ impl Reader {
         while !self.halt.is_cancelled() {
             let words = match self.cluster.topic(&self.options.topic) {
                 Ok(Some(info)) => {
-                    self.topic_id = info.id;
+                    self.note_topic(info.id);
                     self.health.well(self.part);
                     return true;
                 }
@@ -385,6 +388,35 @@ impl Reader {
             self.rest(REOPEN_AFTER);
         }
         false
+    }
+
+    /// A topic that is made anew keeps its name and begins with offset 0. Where it has grown beyond the old positions before anybody looked, what lies below
+    /// would be skipped: so all of it is read.
+    fn note_topic(&mut self, id: TopicId) {
+        let known = std::mem::replace(&mut self.topic_id, id);
+        if known == id || known.is_zero() {
+            return;
+        }
+        tracing::warn!(topic = %self.topic, "the topic was made anew: it is read from its beginning");
+        self.anew = self.engine.core().assignment().into_iter().collect();
+    }
+
+    fn read_anew(&mut self, reader: &GroupReader<Member>) {
+        let assigned = self.engine.core().assignment();
+        self.anew.retain(|partition| assigned.contains(partition));
+        for partition in std::mem::take(&mut self.anew) {
+            // Positions of the old topic are void at once, those of records that were read further down as soon as the first is sought.
+            reader.events().rewind(partition);
+            if !told(reader.seek(partition, 0, SEEK_WITHIN)) {
+                self.anew.insert(partition);
+                continue;
+            }
+            reader.events().rewind(partition);
+            self.committed.remove(&partition);
+            if told(reader.commit_sync(&[(partition, 0)])) {
+                self.note_committed(&[(partition, 0)]);
+            }
+        }
     }
 
     fn hand_in(&mut self) {
@@ -423,6 +455,11 @@ impl Reader {
         let since_commit = self.now.saturating_sub(self.committed_at);
         if u128::from(since_commit) >= self.options.commit_every.as_millis() {
             self.committed_at = self.now;
+            let heard = self.engine.shared().outside.lock().made_anew.take();
+            if let Some(id) = heard {
+                self.note_topic(id);
+            }
+            self.read_anew(reader);
             self.commit(reader);
             self.announce(reader);
             self.look_at_gap(reader);
@@ -612,6 +649,7 @@ impl Reader {
         let moved: Vec<_> = positions
             .iter()
             .filter(|(partition, position)| self.committed.get(partition) != Some(position))
+            .filter(|(partition, _)| !self.anew.contains(partition))
             .copied()
             .collect();
         if moved.is_empty() || !told(reader.commit(&moved)) {
