@@ -231,6 +231,17 @@ async fn register(client: &RegistryClient, ids: &[String]) -> Result<(), Registr
     Ok(())
 }
 
+/// How many answers there are; the fakes know nobody.
+async fn look_up(client: &RegistryClient, ids: &[String]) -> Result<usize, RegistryError> {
+    let item = |id: &String| LookupItem {
+        id: id.as_str().into(),
+        source: source(),
+    };
+    let found = client.lookup(ids.iter().map(item).collect()).await?;
+    assert!(found.iter().all(Option::is_none));
+    Ok(found.len())
+}
+
 async fn soon_registered(client: &RegistryClient, ids: &[String]) {
     let begun = Instant::now();
     while let Err(error) = register(client, ids).await {
@@ -269,12 +280,7 @@ async fn each_id_goes_to_who_serves_it() {
     let client = of(&running);
     let ids = ids(900);
     register(&client, &ids).await.unwrap();
-    let item = |id: &String| LookupItem {
-        id: id.as_str().into(),
-        source: source(),
-    };
-    let found = client.lookup(ids.iter().map(item).collect()).await.unwrap();
-    assert_eq!(found.len(), 900);
+    assert_eq!(look_up(&client, &ids).await, Ok(900));
     let asked: usize = running.iter().map(|one| one.fake.asked().len()).sum();
     assert_eq!(asked, 1800, "nobody was asked in vain, nor twice");
 
@@ -305,6 +311,10 @@ async fn a_partition_that_nobody_serves_is_named_until_it_is_served() {
     assert_eq!(error.to_string(), wanted);
     assert!(error.is_retriable());
     assert_eq!(running[0].fake.asked().len(), 1, "the others go on");
+    assert_eq!(look_up(&client, &missing).await, Ok(2), "nor do they wait");
+    assert_eq!(running[0].fake.asked().len(), 2);
+    let error = look_up(&client, &missing[1..]).await.unwrap_err();
+    assert_eq!(error.to_string(), wanted, "but for all is none for any");
     assert_eq!(client.check_served().await.unwrap_err().to_string(), wanted);
     assert!(client.tail(3, 0).await.is_err());
     assert!(client.progress(Vec::new()).await.is_err());

@@ -221,29 +221,37 @@ impl RegistryClient {
     }
 }
 
-/// Asks for each part those who serve it, all at once, and puts the answers where the questions were. An error for all if there is one
-/// for a part: what the others did is known to the log, and found there by the next try.
+/// What came of a part: where its questions stood, and the answers.
+type Answered<A> = (Vec<usize>, Result<Vec<A>, RegistryError>);
+
+/// Asks for each part those who serve it, all at once.
 async fn together<Q, A, F>(
     parts: Vec<Part<Q>>,
     ask: impl Fn(Group, Vec<Q>) -> F,
-) -> Result<Vec<A>, RegistryError>
+) -> Vec<Answered<A>>
 where
     F: Future<Output = Result<Vec<A>, RegistryError>>,
 {
     let asked = parts.into_iter().map(|part| {
         let answers = part.who.map(|group| ask(group, part.questions));
-        async move { Ok::<_, RegistryError>((part.places, answers?.await?)) }
+        let answers = async move { answers?.await };
+        async move { (part.places, answers.await) }
     });
-    let mut answered = Vec::new();
-    for answers in join_all(asked).await {
-        answered.push(answers?);
+    join_all(asked).await
+}
+
+/// Puts the answers where the questions were. An error for all if there is one for a part.
+fn placed<A>(answered: Vec<Answered<A>>) -> Result<Vec<A>, RegistryError> {
+    let mut parts = Vec::with_capacity(answered.len());
+    for (places, answers) in answered {
+        parts.push((places, answers?));
     }
-    if let [(places, answers)] = answered.as_mut_slice()
+    if let [(places, answers)] = parts.as_mut_slice()
         && places.is_empty()
     {
         return Ok(std::mem::take(answers));
     }
-    let mut placed: Vec<(usize, A)> = (answered.into_iter())
+    let mut placed: Vec<(usize, A)> = (parts.into_iter())
         .flat_map(|(places, answers)| places.into_iter().zip(answers))
         .collect();
     placed.sort_unstable_by_key(|(place, _)| *place);
@@ -280,14 +288,24 @@ fn matching<T>(answers: Vec<T>, questions: usize) -> Result<Vec<T>, RegistryErro
 
 #[async_trait]
 impl Registry for RegistryClient {
+    /// An error for all if there is one for a part: what the others did is known to the log, and found there by the next try.
     async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
         let parts = self.parts(batch, |item| item.id.as_bytes()).await;
-        together(parts, |group, part| self.register_with(group, part)).await
+        placed(together(parts, |group, part| self.register_with(group, part)).await)
     }
 
+    /// Of a part that nobody serves nothing is known, as long as there is an answer for another: a miss proves nothing, and the others need not wait for it.
     async fn lookup(&self, batch: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
         let parts = self.parts(batch, |item| item.id.as_bytes()).await;
-        together(parts, |group, part| self.lookup_with(group, part)).await
+        let mut answered = together(parts, |group, part| self.lookup_with(group, part)).await;
+        if answered.iter().any(|(_, answers)| answers.is_ok()) {
+            for (places, answers) in &mut answered {
+                if let Err(RegistryError::Unavailable(_)) = answers {
+                    *answers = Ok(vec![None; places.len()]);
+                }
+            }
+        }
+        placed(answered)
     }
 
     async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError> {
