@@ -44,12 +44,9 @@ fn carry(
     let tail = open(shared, partition, from)?;
     let (mut next, mut last_progress) = (from, Instant::now());
     while next < lane.recent.start() {
-        let batch = collect(shared, lane, &tail, next)?;
-        if batch.next == next {
-            is_stalled(partition, next, last_progress)?;
+        let Some(batch) = more(shared, lane, &tail, &mut next, &mut last_progress)? else {
             continue;
-        }
-        (next, last_progress) = (batch.next, Instant::now());
+        };
         if !send(batches, batch, partition)? {
             return Ok(());
         }
@@ -57,16 +54,26 @@ fn carry(
     Ok(())
 }
 
-/// An error when nothing came for too long.
-fn is_stalled(
-    partition: PartitionId,
-    next: Offset,
-    last_progress: Instant,
-) -> Result<(), RegistryError> {
-    if last_progress.elapsed() <= STALLED_AFTER {
-        return Ok(());
+/// What comes next, if it has come; an error when nothing came for too long.
+fn more(
+    shared: &Shared,
+    lane: &Lane,
+    tail: &Tail,
+    next: &mut Offset,
+    last_progress: &mut Instant,
+) -> Result<Option<AcceptedBatch>, RegistryError> {
+    let batch = collect(shared, lane, tail, *next)?;
+    if batch.next > *next {
+        (*next, *last_progress) = (batch.next, Instant::now());
+        return Ok(Some(batch));
     }
-    let words = format!("partition {partition} gives no record at offset {next}");
+    if last_progress.elapsed() <= STALLED_AFTER {
+        return Ok(None);
+    }
+    let words = format!(
+        "partition {} gives no record at offset {next}",
+        lane.partition
+    );
     Err(RegistryError::Unavailable(words))
 }
 
@@ -89,13 +96,10 @@ async fn carry_simulated(
     let tail = open(shared, partition, from)?;
     let (mut next, mut last_progress) = (from, Instant::now());
     while next < lane.recent.start() {
-        let batch = collect(shared, lane, &tail, next)?;
-        if batch.next == next {
-            is_stalled(partition, next, last_progress)?;
+        let Some(batch) = more(shared, lane, &tail, &mut next, &mut last_progress)? else {
             rtf_kafka::simulated::rest(&shared.topic, POLL).await;
             continue;
-        }
-        (next, last_progress) = (batch.next, Instant::now());
+        };
         let sent = tokio::time::timeout(READER_WITHIN, batches.send(Ok(batch))).await;
         match sent {
             Ok(Ok(())) => {}

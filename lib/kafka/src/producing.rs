@@ -10,7 +10,6 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ const POLL: Duration = Duration::from_secs(1);
 /// The producer. Dropped, it ends within [`POLL`]; what it has not sent by then is never sent.
 pub(crate) struct Producing<C: ProducerContext + 'static> {
     producer: Arc<BaseProducer<C>>,
-    is_dropped: Arc<AtomicBool>,
 }
 
 impl<C: ProducerContext + 'static> Producing<C> {
@@ -30,21 +28,17 @@ impl<C: ProducerContext + 'static> Producing<C> {
     /// Settings that librdkafka does not accept, or no thread to be had.
     pub fn new(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
         let producer: Arc<BaseProducer<C>> = Arc::new(create(config, context)?);
-        let is_dropped = Arc::new(AtomicBool::new(false));
-        let reporting = (producer.clone(), is_dropped.clone());
+        let reporting = producer.clone();
         thread::Builder::new()
             .name("kafka reports".into())
             .spawn(move || {
-                let (producer, is_dropped) = reporting;
-                while !is_dropped.load(Ordering::Relaxed) {
-                    producer.poll(POLL);
+                // Until it is this thread's alone.
+                while Arc::strong_count(&reporting) > 1 {
+                    reporting.poll(POLL);
                 }
             })
             .map_err(|error| KafkaError::Settings(format!("no thread for a producer: {error}")))?;
-        Ok(Self {
-            producer,
-            is_dropped,
-        })
+        Ok(Self { producer })
     }
 }
 
@@ -53,11 +47,5 @@ impl<C: ProducerContext + 'static> Deref for Producing<C> {
 
     fn deref(&self) -> &Self::Target {
         &self.producer
-    }
-}
-
-impl<C: ProducerContext + 'static> Drop for Producing<C> {
-    fn drop(&mut self) {
-        self.is_dropped.store(true, Ordering::Relaxed);
     }
 }
