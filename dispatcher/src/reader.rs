@@ -407,14 +407,8 @@ impl Reader {
         for partition in std::mem::take(&mut self.anew) {
             // Positions of the old topic are void at once, those of records that were read further down as soon as the first is sought.
             reader.events().rewind(partition);
-            if !told(reader.seek(partition, 0, SEEK_WITHIN)) {
+            if !told(self.go_to(reader, partition, 0)) {
                 self.anew.insert(partition);
-                continue;
-            }
-            reader.events().rewind(partition);
-            self.committed.remove(&partition);
-            if told(reader.commit_sync(&[(partition, 0)])) {
-                self.note_committed(&[(partition, 0)]);
             }
         }
     }
@@ -607,8 +601,7 @@ impl Reader {
         position.ok_or_else(|| "nothing of it is resolved yet".into())
     }
 
-    /// Only back: what is skipped would never be resolved. The position is committed at once, so that whoever has the partition next goes on from there;
-    /// where that fails, the next commit makes it good.
+    /// Only back: what is skipped would never be resolved.
     fn rewind_one(
         &mut self,
         reader: &GroupReader<Member>,
@@ -621,10 +614,22 @@ impl Reader {
                 "{offset} is beyond what is resolved: events from {before} on would be skipped"
             ));
         }
-        let sought = reader.seek(partition, offset, SEEK_WITHIN);
-        sought.map_err(|error| error.to_string())?;
-        reader.events().rewind(partition);
+        let gone = self.go_to(reader, partition, offset);
+        gone.map_err(|error| error.to_string())?;
         tracing::info!(partition, before, offset, "an operator has it read again");
+        Ok(())
+    }
+
+    /// Reads on from there. The position is committed at once, so that whoever has the partition next goes on from there too; where that fails, the next
+    /// commit makes it good.
+    fn go_to(
+        &mut self,
+        reader: &GroupReader<Member>,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<(), KafkaError> {
+        reader.seek(partition, offset, SEEK_WITHIN)?;
+        reader.events().rewind(partition);
         self.committed.remove(&partition);
         if told(reader.commit_sync(&[(partition, offset)])) {
             self.note_committed(&[(partition, offset)]);

@@ -35,6 +35,12 @@ fn join(large: i64, unit: char, small: i64, smaller: char) -> String {
     }
 }
 
+/// A text in one line: what would move a terminal's cursor is shown as a dot.
+pub fn printable(text: &str) -> String {
+    let shown = text.chars().map(|c| if c.is_control() { '·' } else { c });
+    shown.collect()
+}
+
 /// A count with its thousands apart.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();

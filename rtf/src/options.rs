@@ -56,31 +56,30 @@ pub fn emits_unmatched(config: &Config) -> bool {
 /// Where a foreign event keeps its id, key and time.
 pub fn foreign_fields(config: &Config) -> Fields {
     let foreign = &config.join.foreign;
-    Fields {
-        id: foreign.id.clone(),
-        key: foreign.key.clone(),
-        time: given(&foreign.time),
-        extra: Vec::new(),
-        folding: Folding {
-            trim: foreign.trim,
-            fold_case: foreign.fold_case,
-        },
-        max_id_bytes: MAX_ID_BYTES,
-    }
+    let folding = Folding {
+        trim: foreign.trim,
+        fold_case: foreign.fold_case,
+    };
+    fields(&foreign.id, &foreign.key, &foreign.time, folding)
 }
 
 /// Where a primary event keeps its id, key and time.
 pub fn primary_fields(config: &Config) -> Fields {
     let primary = &config.join.primary;
+    let folding = Folding {
+        trim: primary.trim,
+        fold_case: primary.fold_case,
+    };
+    fields(&primary.id, &primary.key, &primary.time, folding)
+}
+
+fn fields(id: &[String], key: &[String], time: &str, folding: Folding) -> Fields {
     Fields {
-        id: primary.id.clone(),
-        key: primary.key.clone(),
-        time: given(&primary.time),
+        id: id.to_vec(),
+        key: key.to_vec(),
+        time: given(time),
         extra: Vec::new(),
-        folding: Folding {
-            trim: primary.trim,
-            fold_case: primary.fold_case,
-        },
+        folding,
         max_id_bytes: MAX_ID_BYTES,
     }
 }
@@ -103,16 +102,14 @@ pub fn registry(config: &Config) -> rtf_registry::Options {
 /// What the joiner must be told.
 pub fn joiner(config: &Config) -> rtf_joiner::Options {
     let primary = &config.join.primary;
+    let fields = primary_fields(config);
     rtf_joiner::Options {
         topic: primary.topic.clone(),
-        id: primary.id.clone(),
-        key: primary.key.clone(),
-        time: given(&primary.time),
+        id: fields.id,
+        key: fields.key,
+        time: fields.time,
         expires: given(&primary.expires),
-        folding: Folding {
-            trim: primary.trim,
-            fold_case: primary.fold_case,
-        },
+        folding: fields.folding,
         policy: policy(&config.join.r#match),
         data: Some(config.joiner.data.clone()),
         memory_bytes: usize::try_from(config.joiner.memory.0).unwrap_or(usize::MAX),

@@ -5,16 +5,21 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::server::Server;
-use crate::{Host, Process, free_port, temp_folder};
+use crate::{Host, Process, free_port, temp_folder, wait_until};
 
+/// Lists, makes and deletes topics.
+pub(crate) const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 const DELETE_TOOL: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const READY_LINE: &str = "Kafka Server started";
+/// Deleting takes its time.
+const ANEW_WITHIN: Duration = Duration::from_secs(90);
 
 /// After a `kill -9` the controller refuses the new broker until the old one's session is over, 9 s by
 /// default. A shorter one makes the tests faster; much shorter, and a busy machine would lose the broker.
@@ -83,6 +88,27 @@ impl Kafka {
             command.args(["--config", &format!("{key}={value}")]);
         }
         output(&mut command, "").map(drop)
+    }
+
+    /// Deletes a topic and makes it anew, under the same name.
+    pub fn make_anew(&self, topic: &str, partitions: u32, config: &[(&str, &str)]) -> Result<()> {
+        let tool = |arguments: &[&str]| {
+            let arguments = [arguments, &["--topic", topic]].concat();
+            self.tool(TOPIC_TOOL, &arguments, "").map(drop)
+        };
+        tool(&["--delete"])?;
+        let partitions = partitions.to_string();
+        let config: Vec<String> = (config.iter())
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let mut create = vec!["--create", "--partitions", &partitions];
+        for pair in &config {
+            create.extend(["--config", pair]);
+        }
+        // While it is being deleted it is still there.
+        wait_until("the topic can be made anew", ANEW_WITHIN, || {
+            tool(&create).ok()
+        })
     }
 
     /// Runs one of Kafka's own tools against this broker, for instance

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::kafka::{Node, cluster_id, fetch_kafka, tool};
+use crate::kafka::{Node, TOPIC_TOOL, cluster_id, fetch_kafka, tool};
 use crate::{Host, Kafka, Proxy, TopicState, Way, free_port, wait_until};
 
 const NODES: usize = 3;
 /// Three on a small machine; the fast compiler alone, because they live for minutes.
 const HEAP: &str = "-Xms128m -Xmx384m -XX:TieredStopAtLevel=1";
-const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
 /// What makes three nodes a cluster that is safe and fails over within seconds.
 const PROPERTIES: [(&str, &str); 6] = [

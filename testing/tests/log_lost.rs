@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use rtf_kafka::Cluster;
 use rtf_proto::naming::log_topic;
 use rtf_synth::{CLICKS, ClicksParams, Share, Tally};
-use rtf_testing::{Instance, PipelineOptions, Role, Scene, pause, wait_until};
+use rtf_testing::{Instance, PipelineOptions, Role, Scene, pause};
 use std::time::Duration;
 
 const ALL: Instance = Instance(Role::All, 0);
@@ -15,7 +15,6 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 const HORIZON: &str = "12s";
 const CHECKPOINTS_WITHIN: Duration = Duration::from_secs(4);
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(90);
-const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
 /// A scene in which all is done.
 struct Done {
@@ -121,28 +120,14 @@ fn a_replica_that_lacks_what_others_remember_refuses() -> Result<()> {
 #[ignore = "needs real servers: ./test runs it"]
 fn a_log_that_is_made_anew_stops_the_registry() -> Result<()> {
     let mut done = Done::open()?;
-    let topic = log_topic(CLICKS.name);
-    let name = ["--topic", topic.as_str()];
-    let tool = |arguments: &[&str]| -> Result<()> {
-        done.scene
-            .servers
-            .kafka
-            .tool(TOPIC_TOOL, &[arguments, &name].concat(), "")?;
-        Ok(())
-    };
-    tool(&["--delete"])?;
-    wait_until("the topic can be made anew", ENDS_WITHIN, || {
-        tool(&[
-            "--create",
-            "--partitions",
-            "4",
-            "--config",
-            "message.timestamp.type=LogAppendTime",
-            "--config",
-            "max.message.bytes=8388608",
-        ])
-        .ok()
-    })?;
+    done.scene.servers.kafka.make_anew(
+        &log_topic(CLICKS.name),
+        PARTITIONS,
+        &[
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "8388608"),
+        ],
+    )?;
     let words = done.last_words()?;
     ensure!(words.contains("clicks.joins"), "{words}");
     // Not silently on the next start either.

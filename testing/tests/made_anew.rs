@@ -23,7 +23,6 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const DONE_WITHIN: Duration = Duration::from_secs(90);
 /// The topic's id is asked for every five seconds.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
-const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
 struct Scene {
     pipeline: Pipeline,
@@ -61,15 +60,7 @@ impl Scene {
     }
 
     fn make_anew(&self) -> Result<()> {
-        let tool = |arguments: &[&str]| -> Result<()> {
-            let arguments = [arguments, &["--topic", "wishes"]].concat();
-            let kafka = &self.servers.kafka;
-            kafka.tool(TOPIC_TOOL, &arguments, "").map(drop)
-        };
-        tool(&["--delete"])?;
-        wait_until("the topic can be made anew", DONE_WITHIN, || {
-            tool(&["--create", "--partitions", "2"]).ok()
-        })
+        self.servers.kafka.make_anew("wishes", PARTITIONS, &[])
     }
 
     /// Everything of both topics is joined, once.

@@ -87,13 +87,15 @@ impl Cluster {
         Ok(described.map(|(info, _)| info))
     }
 
-    /// What may be done with a topic, as its broker says; `None` where it does not say. The outer `None`: there is no such topic.
+    /// As [`topic`](Self::topic), with what may be done with it; no rights where the broker does not say.
     ///
     /// # Errors
     /// No answer, or not even the right to ask.
-    pub fn rights(&self, name: &str) -> Result<Option<Option<Rights>>, KafkaError> {
-        let described = self.described(name, Asked::Rights)?;
-        Ok(described.map(|(_, rights)| rights))
+    pub fn topic_and_rights(
+        &self,
+        name: &str,
+    ) -> Result<Option<(TopicInfo, Option<Rights>)>, KafkaError> {
+        self.described(name, Asked::Rights)
     }
 
     fn described(

@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::{Asking, because, settings};
 use crate::{human, options};
 use rtf_config::Config;
-use rtf_kafka::{Cluster, KafkaError, Operation, Rights, Transactor, TransactorOptions};
+use rtf_kafka::{Cluster, KafkaError, Operation, Rights, TopicInfo, Transactor, TransactorOptions};
 use rtf_proto::naming;
 use rtf_registry::{RegistryFailure, check_log, log_retention};
 use std::collections::BTreeMap;
@@ -72,23 +72,19 @@ pub fn topics(asking: &Asking) -> Vec<Finding> {
 type Trouble = (String, String);
 
 fn source(asking: &Asking, topic: &str) -> Result<String, Trouble> {
-    let cluster = &asking.cluster;
-    let refused = |error: KafkaError| (because(error), GRANT.to_owned());
-    let rights = cluster.rights(topic).map_err(refused)?;
-    let Some(rights) = rights else {
+    let Some(info) = usable(asking, topic, &[Operation::Read])? else {
         let advice = "make it, or correct the name; `rtf init` lists the topics there are";
         return Err((format!("there is no topic {topic}"), advice.into()));
     };
-    demand(topic, rights.as_ref(), &[Operation::Read])?;
-    let info = cluster.topic(topic).map_err(refused)?;
-    let partitions = info.map_or(0, |info| info.partitions);
     let mut records = 0;
-    for partition in 0..partitions {
-        let (first, end) = cluster.offsets(topic, partition).map_err(refused)?;
+    for partition in 0..info.partitions {
+        let offsets = asking.cluster.offsets(topic, partition);
+        let (first, end) = offsets.map_err(refused)?;
         records += end - first;
     }
     Ok(format!(
-        "{topic}: {partitions} partitions, {} records, may be read",
+        "{topic}: {} partitions, {} records, may be read",
+        info.partitions,
         human::count(records)
     ))
 }
@@ -189,10 +185,22 @@ fn log(asking: &Asking) -> Finding {
     }
 }
 
-fn usable(asking: &Asking, topic: &str, wanted: &[Operation]) -> Result<(), Trouble> {
-    let rights = asking.cluster.rights(topic);
-    let rights = rights.map_err(|error| (because(error), GRANT.to_owned()))?;
-    demand(topic, rights.flatten().as_ref(), wanted)
+/// A topic with which all of this may be done; `None` if it is not there.
+fn usable(
+    asking: &Asking,
+    topic: &str,
+    wanted: &[Operation],
+) -> Result<Option<TopicInfo>, Trouble> {
+    let known = asking.cluster.topic_and_rights(topic).map_err(refused)?;
+    let Some((info, rights)) = known else {
+        return Ok(None);
+    };
+    demand(topic, rights.as_ref(), wanted)?;
+    Ok(Some(info))
+}
+
+fn refused(error: KafkaError) -> Trouble {
+    (because(error), GRANT.to_owned())
 }
 
 /// Retry topics and dead letters: there and usable, or to be made.
@@ -208,19 +216,16 @@ fn others(asking: &Asking) -> Finding {
     topics.push(naming::dead_letter_topic(name));
     let (mut there, mut short) = (0, Vec::new());
     for topic in &topics {
-        let known = match cluster.topic(topic) {
-            Ok(known) => known,
-            Err(error) => return Finding::fail("our topics", because(error), GRANT),
-        };
-        if known.is_none() {
-            if let Err(error) = cluster.may_create(topic, 1, options::replication(config), &[]) {
-                return Finding::fail("our topics", because(error), GRANT);
+        match usable(asking, topic, &[Operation::Read, Operation::Write]) {
+            Ok(Some(_)) => there += 1,
+            Ok(None) => {
+                let may = cluster.may_create(topic, 1, options::replication(config), &[]);
+                if let Err(error) = may {
+                    return Finding::fail("our topics", because(error), GRANT);
+                }
+                continue;
             }
-            continue;
-        }
-        there += 1;
-        if let Err((words, advice)) = usable(asking, topic, &[Operation::Read, Operation::Write]) {
-            return Finding::fail("our topics", words, advice);
+            Err((words, advice)) => return Finding::fail("our topics", words, advice),
         }
         if let Ok(settings) = cluster.topic_config(topic)
             && is_short(&settings, log_retention(config.registry.horizon.0))

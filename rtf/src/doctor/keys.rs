@@ -180,18 +180,13 @@ fn readable(subject: &str, keys: &Keys) -> Finding {
 }
 
 fn judge(overlap: &Overlap, primary_keys: usize) -> Finding {
-    let words = format!(
-        "{overlap}, which has {} different keys",
-        human::count(primary_keys as u64)
-    );
-    let words = if overlap.is_exact() {
-        format!(
-            "{overlap}; the primary topic has {} different keys",
-            human::count(primary_keys as u64)
-        )
-    } else {
-        words
+    // One of which only a part was read is named already.
+    let subject = match overlap.is_exact() {
+        true => "; the primary topic has",
+        false => ", which has",
     };
+    let keys = human::count(primary_keys as u64);
+    let words = format!("{overlap}{subject} {keys} different keys");
     if overlap.estimate() < FEW {
         return Finding::warn(
             "keys",

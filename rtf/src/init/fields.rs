@@ -1,5 +1,6 @@
 //! What the fields of a topic look like: how often they are there, how many values they have, whether they are times. Pure.
 
+use crate::human;
 use crate::sample::Sampled;
 use crate::sample::overlap::{Counts, hash};
 use rtf_json::time;
@@ -207,9 +208,7 @@ impl Survey {
 
 /// The beginning of a text, in one line.
 fn shown(text: &str) -> String {
-    let line: String = (text.chars())
-        .map(|c| if c.is_control() { '·' } else { c })
-        .collect();
+    let line = human::printable(text);
     match line.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,

@@ -138,9 +138,7 @@ fn cell(value: Option<&Value>, is_time: bool) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    (text.chars())
-        .map(|c| if c.is_control() { '·' } else { c })
-        .collect()
+    human::printable(&text)
 }
 
 #[cfg(test)]
