@@ -148,18 +148,25 @@ impl Stage {
         self.moves()
     }
 
-    /// One of each part does it for all.
+    /// One of each part does it for all; the others learn of it from the log.
     fn split(&mut self) -> Result<()> {
         let partitions = SPLIT.to_string();
         self.operator()
             .does(&["split", "--partitions", &partitions])?;
         let served: [&[u32]; 3] = [&[0, 1, 4, 5], &[2, 3, 6, 7], &[1, 2, 5, 6]];
         for (replica, served) in (0..).zip(served) {
-            let status = replica_status(&self.scene.pipeline, replica)?;
-            let found: Vec<u32> = status.served.iter().map(|p| p.partition).collect();
-            ensure!(found == served, "replica {replica} serves {found:?}");
-            let counts = status.served.iter().all(|p| p.count == SPLIT);
-            ensure!(counts, "replica {replica}: {:?}", status.served);
+            let mut last = String::new();
+            let done = wait_until("the new parts", SAID_WITHIN, || {
+                let status = replica_status(&self.scene.pipeline, replica);
+                last = format!("{status:?}");
+                let parts = status.ok()?.served;
+                let all = parts
+                    .iter()
+                    .map(|part| part.partition)
+                    .eq(served.iter().copied());
+                (all && parts.iter().all(|part| part.count == SPLIT)).then_some(())
+            });
+            done.with_context(|| format!("replica {replica}: {last}"))?;
         }
         self.moves()
     }
