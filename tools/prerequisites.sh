@@ -32,11 +32,13 @@ lack() { # WHAT DEBIAN_PACKAGE
     missing_packages+=("$2")
 }
 
-# librdkafka, zstd and zlib are compiled from source.
+# librdkafka and zstd are compiled from source; OpenSSL is the system's, which its distributor keeps safe.
 want_compiler() {
     want cc gcc
     want c++ g++
     want make make
+    want pkg-config pkg-config
+    { has pkg-config && pkg-config --exists openssl; } || lack "OpenSSL's headers" libssl-dev
 }
 
 # The page is tested in a real browser, which is driven by a program of node's.

@@ -88,7 +88,8 @@ pub enum Command {
     /// changes nothing in Kafka. On a terminal it asks for what is not given.
     #[command(
         after_help = "Examples:\n  rtf init --kafka 127.0.0.1:9092 --foreign clicks --primary queries\n  \
-        rtf init --foreign clicks --primary queries --key /query_id=/id -o -\n\n\
+        rtf init --foreign clicks --primary queries --key /query_id=/id -o -\n  \
+        rtf init -c kafka.toml    where Kafka wants TLS or a password: [kafka.properties] of that file is used, and copied\n\n\
         An id is a field that is in every record with a value of its own. A key is a pair of fields whose values meet and tell primaries apart. A time is \
         RFC 3339, Twitter's format or milliseconds since 1970, near Kafka's timestamp; an expiry lies in the future of its record."
     )]

@@ -11,13 +11,13 @@ pub use args::InitArgs;
 use crate::sample::overlap::percent;
 use crate::sample::{self, Bounds, Sample};
 use crate::watch::told_to_stop;
-use crate::{exit, human, out};
+use crate::{exit, human, options, out};
 use anyhow::{Context, bail};
 use console::Term;
 use fields::Survey;
 use file::{Draft, Side};
 use proposal::{Chosen, Pair, Proposal, Sides};
-use rtf_config::{Config, Severity};
+use rtf_config::{Config, Kafka, Severity};
 use rtf_kafka::{Cluster, Isolation, Settings};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -60,10 +60,8 @@ fn write(args: &InitArgs) -> anyhow::Result<()> {
             args.output.display()
         )));
     }
-    let settings = Settings {
-        bootstrap: args.kafka.clone(),
-        ..Settings::default()
-    };
+    let kafka = args.kafka.section()?;
+    let settings = options::broker(&kafka);
     let cluster = Cluster::connect(&settings)?;
     let topics = ask::candidates(cluster.topics("")?);
     let (foreign, primary) = (args.foreign.as_deref(), args.primary.as_deref());
@@ -81,7 +79,7 @@ fn write(args: &InitArgs) -> anyhow::Result<()> {
     )?;
     let foreign = look(&cluster, &settings, foreign, args.sample)?;
     let primary = look(&cluster, &settings, primary, args.sample)?;
-    let (text, said) = draft(args, &foreign, &primary)?;
+    let (text, said) = draft(args, &kafka, &foreign, &primary)?;
     if to_stdout {
         eprint!("{said}");
         return out::write(text.as_bytes()).map(drop);
@@ -134,7 +132,12 @@ fn look(
 }
 
 /// The file's text, and what is said of it.
-fn draft(args: &InitArgs, foreign: &Looked, primary: &Looked) -> anyhow::Result<(String, String)> {
+fn draft(
+    args: &InitArgs,
+    kafka: &Kafka,
+    foreign: &Looked,
+    primary: &Looked,
+) -> anyhow::Result<(String, String)> {
     let sides = Sides {
         foreign: (&foreign.topic, &foreign.survey),
         primary: (&primary.topic, &primary.survey),
@@ -162,7 +165,7 @@ fn draft(args: &InitArgs, foreign: &Looked, primary: &Looked) -> anyhow::Result<
         read(primary)
     );
     let draft = Draft {
-        kafka: &args.kafka,
+        kafka,
         redis: &args.redis,
         name: &name,
         basis: &basis,

@@ -10,6 +10,7 @@ mod dlq;
 mod doctor;
 mod exit;
 mod foreign_id;
+mod grpc_tls;
 mod human;
 mod init;
 mod kafka_flags;
@@ -21,8 +22,10 @@ mod options;
 mod out;
 mod paint;
 mod parked;
+mod pem;
 mod progress;
 mod reader;
+mod redis_client;
 mod registry;
 mod replay;
 mod roles;
@@ -118,17 +121,23 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Reads the configuration; flags win over the environment, that over the file, that over the defaults.
 fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
-    let mut overrides = Vec::new();
-    for set in &args.set {
-        let (key, value) = set.split_once('=').ok_or_else(|| {
-            exit::usage(format!(
-                "--set {set}: expected KEY=VALUE, for example --set registry.partitions=4"
-            ))
-        })?;
-        overrides.push((key.trim().to_owned(), value.trim().to_owned()));
-    }
+    let mut overrides = overrides(&args.set)?;
     for (key, value) in [("kafka.bootstrap", &args.kafka), ("redis.url", &args.redis)] {
         overrides.extend(value.as_ref().map(|value| (key.to_owned(), value.clone())));
     }
     Config::load(args.config.as_deref(), &overrides).map_err(|error| exit::usage(error.to_string()))
+}
+
+/// The keys and values of `--set`.
+fn overrides(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let pair = |set: &String| {
+        let (key, value) = set.split_once('=').ok_or_else(|| {
+            // The text itself may be a password that was meant for something else.
+            exit::usage(
+                "--set: expected KEY=VALUE, for example --set registry.partitions=4".to_owned(),
+            )
+        })?;
+        Ok((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    set.iter().map(pair).collect()
 }

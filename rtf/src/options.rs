@@ -2,7 +2,7 @@
 
 use crate::cli::LogFormat;
 use crate::manual;
-use rtf_config::{Config, Isolation, Layout, Order, Policy, TopicChecks, Unmatched};
+use rtf_config::{Config, Isolation, Kafka, Layout, Order, Policy, TopicChecks, Unmatched};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::Settings;
 use rtf_proto::{MAX_ID_BYTES, naming};
@@ -25,9 +25,17 @@ pub fn init_logging(format: LogFormat, filter: Option<&str>) {
 
 /// How to reach Kafka.
 pub fn kafka(config: &Config) -> Settings {
+    broker(&config.kafka)
+}
+
+/// How to reach the Kafka of this section.
+pub fn broker(kafka: &Kafka) -> Settings {
+    let properties = kafka.properties.iter();
     Settings {
-        bootstrap: config.kafka.bootstrap.clone(),
-        properties: config.kafka.properties.clone(),
+        bootstrap: kafka.bootstrap.clone(),
+        properties: properties
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect(),
         ..Settings::default()
     }
 }
@@ -230,10 +238,9 @@ pub fn replication(config: &Config) -> Option<i32> {
     (replication > 0).then_some(i32::from(replication))
 }
 
-/// How rows get into Redis.
+/// What of the rows gets into Redis.
 pub fn redis(config: &Config) -> rtf_publisher::sink::RedisOptions {
     rtf_publisher::sink::RedisOptions {
-        url: config.redis.url.clone(),
         name: config.join.name.clone(),
         max_rows: config.redis.max_rows,
         call_timeout: config.redis.timeout.0,
@@ -255,6 +262,15 @@ pub fn web(config: &Config) -> rtf_web::Options {
         columns: config.web.columns.iter().map(column).collect(),
         map: map(&config.web.map),
         manual: manual::CHAPTERS.to_vec(),
+        guard: guard(&config.web.auth),
+    }
+}
+
+fn guard(auth: &rtf_config::WebAuth) -> rtf_web::Guard {
+    let password = auth.password.reveal().to_owned();
+    rtf_web::Guard {
+        basic: given(&auth.user).map(|user| (user, password)),
+        trusted_header: given(&auth.trusted_header),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes together and what does not. Pure.
 
 use crate::model::{Config, HTTP_PORT_DISTANCE, Layout, MOST_PARTITIONS, Policy, ranges, record};
+use crate::properties;
 use crate::units::Span;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,48 +39,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// librdkafka properties that are ours, and what to use instead.
-const OURS: [(&str, &str); 23] = [
-    ("bootstrap.servers", "use [kafka].bootstrap"),
-    ("metadata.broker.list", "use [kafka].bootstrap"),
-    ("group.id", "use [dispatcher].group"),
-    ("group.instance.id", "use [dispatcher].instance_id"),
-    ("session.timeout.ms", "use [dispatcher].session_timeout"),
-    (
-        "heartbeat.interval.ms",
-        "it follows [dispatcher].session_timeout",
-    ),
-    ("isolation.level", "use [dispatcher].isolation"),
-    ("partition.assignment.strategy", "it is cooperative-sticky"),
-    ("group.protocol", "it is classic"),
-    ("enable.auto.commit", "only the low-water mark is committed"),
-    ("auto.commit.enable", "only the low-water mark is committed"),
-    (
-        "enable.auto.offset.store",
-        "only the low-water mark is committed",
-    ),
-    ("auto.offset.reset", "positions are never reset silently"),
-    (
-        "enable.partition.eof",
-        "the end of a partition must be seen",
-    ),
-    ("check.crcs", "checksums are always compared"),
-    ("enable.idempotence", "appends are always idempotent"),
-    ("acks", "appends always wait for all in-sync replicas"),
-    (
-        "request.required.acks",
-        "appends always wait for all in-sync replicas",
-    ),
-    ("transactional.id", "the join log is not transactional"),
-    (
-        "max.in.flight.requests.per.connection",
-        "the order of appends depends on it",
-    ),
-    ("message.max.bytes", "it follows the join log's own limit"),
-    ("partitioner", "it is Java's default, murmur2"),
-    ("test.mock.num.brokers", "`rtf demo` has an embedded broker"),
-];
-
 /// Each retry topic has readers of its own.
 const TIERS: usize = 8;
 /// Ids are remembered for the horizon; half of it is left for what happens after the longest wait.
@@ -94,6 +53,7 @@ const PARTITIONS: std::ops::RangeInclusive<u32> = 1..=MOST_PARTITIONS;
 /// Brokers refuse shorter ones unless told otherwise (group.min.session.timeout.ms).
 const LEAST_SESSION: Duration = Duration::from_secs(6);
 const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix"];
+const REDIS_TLS_SCHEMES: [&str; 2] = ["rediss", "valkeys"];
 const FORMATS: [&str; 5] = ["text", "money", "time", "airport", "link"];
 const ALIGNS: [&str; 2] = ["start", "end"];
 const WIDTH_UNITS: [&str; 5] = ["%", "ch", "em", "px", "rem"];
@@ -158,6 +118,12 @@ impl Checker {
             self.error(key, format!("= `{value}` is not one of: {accepted}"));
         }
     }
+    fn certificates(&mut self, table: &str, certificate: &str, key: &str) {
+        if certificate.is_empty() != key.is_empty() {
+            let words = "has only one of certificate and key: they belong together";
+            self.error(table, words);
+        }
+    }
     fn pointers(&mut self, key: &str, pointers: &[String]) {
         for pointer in pointers {
             if pointer.is_empty() {
@@ -207,7 +173,9 @@ impl Config {
         self.check_columns(&mut checker);
         self.check_map(&mut checker);
         self.check_addresses(&mut checker);
-        self.check_properties(&mut checker);
+        checker
+            .0
+            .extend(properties::problems(&self.kafka.properties));
         self.check_operations(&mut checker);
         checker.0
     }
@@ -231,22 +199,17 @@ impl Config {
             checker.error("registry.serves", words);
         }
         // The token itself is not repeated.
-        if !self.admin.token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !self
+            .admin
+            .token
+            .reveal()
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic())
+        {
             checker.error(
                 "admin.token",
                 "must be visible ASCII without spaces: it travels in a header",
             );
-        }
-    }
-
-    fn check_properties(&self, checker: &mut Checker) {
-        for (property, instead) in OURS {
-            if self.kafka.properties.contains_key(property) {
-                checker.error(
-                    &format!("kafka.properties.{property}"),
-                    format!("cannot be set: {instead}"),
-                );
-            }
         }
     }
 
@@ -468,11 +431,25 @@ impl Config {
     }
 
     fn check_addresses(&self, checker: &mut Checker) {
-        let scheme = self.redis.url.split_once("://").map(|(scheme, _)| scheme);
-        if !self.redis.url.is_empty() && !scheme.is_some_and(|s| REDIS_SCHEMES.contains(&s)) {
+        let url = self.redis.url.reveal();
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        if !url.is_empty() && !scheme.is_some_and(|s| REDIS_SCHEMES.contains(&s)) {
             checker.error(
                 "redis.url",
                 "is not a URL of Redis, such as redis://127.0.0.1:6379",
+            );
+        }
+        let (redis, roles) = (&self.redis.tls, &self.cluster.tls);
+        checker.certificates("redis.tls", &redis.certificate, &redis.key);
+        checker.certificates("cluster.tls", &roles.certificate, &roles.key);
+        if !roles.is_on() && !roles.certificate.is_empty() {
+            checker.error("cluster.tls.ca", "is missing: who signed the certificates?");
+        }
+        let speaks_tls = scheme.is_some_and(|scheme| REDIS_TLS_SCHEMES.contains(&scheme));
+        if !self.redis.tls.is_empty() && !speaks_tls {
+            checker.error(
+                "redis.tls",
+                "is set, but redis.url does not begin with rediss://",
             );
         }
         for (key, urls) in [
@@ -481,8 +458,17 @@ impl Config {
             ("cluster.dispatchers", &self.cluster.dispatchers),
             ("cluster.publishers", &self.cluster.publishers),
         ] {
-            for url in urls.iter().filter(|url| !url.starts_with("http://")) {
-                checker.error(key, format!("has `{url}`: it begins with http://"));
+            let scheme = self.cluster.tls.scheme();
+            for url in urls.iter().filter(|url| !url.starts_with(scheme)) {
+                let because = if self.cluster.tls.is_on() {
+                    ", since [cluster.tls] is set"
+                } else {
+                    ""
+                };
+                checker.error(
+                    key,
+                    format!("has `{url}`: it begins with {scheme}{because}"),
+                );
             }
         }
         let highest = u16::MAX - HTTP_PORT_DISTANCE;
@@ -492,6 +478,23 @@ impl Config {
             }
         }
         self.check_ports(checker);
+        self.check_auth(checker);
+    }
+
+    fn check_auth(&self, checker: &mut Checker) {
+        let auth = &self.web.auth;
+        if auth.user.is_empty() != auth.password.is_empty() {
+            let words = "has only one of user and password: they belong together";
+            checker.error("web.auth", words);
+        }
+        if auth.user.contains(':') {
+            checker.error("web.auth.user", "has a `:`, which no browser can send");
+        }
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !auth.trusted_header.bytes().all(is_token) {
+            let words = "is not the name of a header: letters, digits and `-`";
+            checker.error("web.auth.trusted_header", words);
+        }
     }
 
     /// Roles with a gRPC port: section, where it listens, and where health and metrics are served if that is said.

@@ -10,6 +10,8 @@ mod layer;
 mod load;
 mod model;
 mod print;
+mod properties;
+mod reference;
 mod secret;
 mod text;
 mod units;
@@ -18,8 +20,9 @@ mod words;
 pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
-    Admin, Cluster, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner, Kafka, Layout,
-    Match, Order, Place, Policy, Primary, Publisher, Redis, Registry, TopicChecks, Unmatched, Wait,
-    Web, WebMap, ranges,
+    Admin, Cluster, ClusterTls, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner,
+    Kafka, Layout, Match, Order, Place, Policy, Primary, Publisher, Redis, Registry, Tls,
+    TopicChecks, Unmatched, Wait, Web, WebAuth, WebMap, ranges,
 };
+pub use secret::Secret;
 pub use units::{Size, Span};

@@ -1,9 +1,9 @@
 //! Defaults, file, environment, flags: the later wins.
 
-use crate::check::Severity;
+use crate::check::{Problem, Severity};
 use crate::error::ConfigError;
 use crate::layer::Layer;
-use crate::model::Config;
+use crate::model::{Config, Kafka};
 use crate::words::explain;
 use figment::Figment;
 use std::path::Path;
@@ -16,11 +16,7 @@ impl Config {
     /// # Errors
     /// What is wrong, with its place and what is accepted there; keys that are required and missing, together.
     pub fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        // A name or value that is no Unicode cannot be meant for us; the rest must not suffer for it.
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .map(|(name, value)| (name, value.to_string_lossy().into_owned()));
-        Self::load_with(file, environment, overrides)
+        Self::load_with(file, environment(), overrides)
     }
 
     /// As [`load`](Self::load), in this environment instead of the process's.
@@ -32,21 +28,22 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         overrides: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let defaults = Layer::defaults(DEFAULTS);
-        let mut layers = vec![defaults.clone()];
-        if let Some(path) = file {
-            layers.push(read(path)?);
-        }
-        layers.push(Layer::environment(environment, &defaults));
-        layers.push(Layer::flags(overrides, &defaults));
-        let config = resolve(&layers)?;
-        let mut problems = config.check();
-        problems.retain(|problem| problem.severity == Severity::Error);
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        let file = file.map(Path::to_owned);
-        Err(ConfigError::Problems { file, problems })
+        let config = merged(file, environment, overrides)?;
+        refuse(file, config.check(), |_| true)?;
+        Ok(config)
+    }
+
+    /// Reads `[kafka]` alone, for commands that need nothing else: what is required elsewhere may be missing.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_kafka(
+        file: Option<&Path>,
+        overrides: &[(String, String)],
+    ) -> Result<Kafka, ConfigError> {
+        let config = merged(file, environment(), overrides)?;
+        refuse(file, config.check(), |key| key.starts_with("kafka."))?;
+        Ok(config.kafka)
     }
 
     /// The defaults with a document's keys on top: what the demonstration and tests are made of. Not checked.
@@ -60,6 +57,42 @@ impl Config {
         })?;
         resolve(&[Layer::defaults(DEFAULTS), layer])
     }
+}
+
+/// The process's. A name or value that is no Unicode cannot be meant for us; the rest must not suffer for it.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+}
+
+fn merged(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    overrides: &[(String, String)],
+) -> Result<Config, ConfigError> {
+    let defaults = Layer::defaults(DEFAULTS);
+    let mut layers = vec![defaults.clone()];
+    if let Some(path) = file {
+        layers.push(read(path)?);
+    }
+    layers.push(Layer::environment(environment, &defaults));
+    layers.push(Layer::flags(overrides, &defaults));
+    resolve(&layers)
+}
+
+/// What is an error, and about such keys.
+fn refuse(
+    file: Option<&Path>,
+    mut problems: Vec<Problem>,
+    concerns: impl Fn(&str) -> bool,
+) -> Result<(), ConfigError> {
+    problems.retain(|problem| problem.severity == Severity::Error && concerns(&problem.key));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let file = file.map(Path::to_owned);
+    Err(ConfigError::Problems { file, problems })
 }
 
 fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {

@@ -1,6 +1,7 @@
 //! The typed configuration. What each key means stands in `defaults.toml`, once.
 
-use crate::text::{optional, properties};
+use crate::secret::{self, Secret};
+use crate::text::{optional, properties, shown};
 use crate::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,8 +43,8 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     pub bootstrap: String,
-    #[serde(deserialize_with = "properties")]
-    pub properties: BTreeMap<String, String>,
+    #[serde(deserialize_with = "properties", serialize_with = "shown")]
+    pub properties: BTreeMap<String, Secret>,
 }
 
 /// `[join]`
@@ -217,9 +218,28 @@ pub struct Publisher {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
-    pub url: String,
+    #[serde(serialize_with = "secret::url::serialize")]
+    pub url: Secret,
+    pub password: Secret,
     pub max_rows: u64,
     pub timeout: Span,
+    pub tls: Tls,
+}
+
+/// `[redis.tls]`: paths of PEM files, empty where there is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Tls {
+    /// Whether none is named.
+    pub fn is_empty(&self) -> bool {
+        self.ca.is_empty() && self.certificate.is_empty() && self.key.is_empty()
+    }
 }
 
 /// `[cluster]`
@@ -230,13 +250,36 @@ pub struct Cluster {
     pub joiners: Vec<String>,
     pub dispatchers: Vec<String>,
     pub publishers: Vec<String>,
+    pub tls: ClusterTls,
+}
+
+/// `[cluster.tls]`: paths of PEM files, empty where there is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterTls {
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+    pub verify_clients: bool,
+}
+
+impl ClusterTls {
+    /// Whether roles speak TLS.
+    pub fn is_on(&self) -> bool {
+        !self.ca.is_empty()
+    }
+
+    /// What addresses of roles begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_on() { "https://" } else { "http://" }
+    }
 }
 
 /// `[admin]`
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    pub token: String,
+    pub token: Secret,
 }
 
 /// `[web]`
@@ -247,7 +290,17 @@ pub struct Web {
     pub title: String,
     pub subtitle: String,
     pub columns: Vec<Column>,
+    pub auth: WebAuth,
     pub map: WebMap,
+}
+
+/// `[web.auth]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebAuth {
+    pub user: String,
+    pub password: Secret,
+    pub trusted_header: String,
 }
 
 /// `[web.map]`
@@ -323,29 +376,36 @@ pub fn ranges(text: &str) -> Option<BTreeSet<u32>> {
 impl Config {
     /// Where the registries are: as listed, else the one of this file.
     pub fn registries(&self) -> Vec<String> {
-        listed_or(&self.cluster.registries, self.registry.listen)
+        self.listed_or(&self.cluster.registries, self.registry.listen)
     }
 
     /// Where the joiners are: as listed, else the one of this file.
     pub fn joiners(&self) -> Vec<String> {
-        listed_or(&self.cluster.joiners, self.joiner.listen)
+        self.listed_or(&self.cluster.joiners, self.joiner.listen)
     }
 
     /// Where the dispatchers are: as listed, else the one of this file.
     pub fn dispatchers(&self) -> Vec<String> {
-        listed_or(&self.cluster.dispatchers, self.dispatcher.listen)
+        self.listed_or(&self.cluster.dispatchers, self.dispatcher.listen)
     }
 
     /// Where the publishers are: as listed, else the one of this file.
     pub fn publishers(&self) -> Vec<String> {
-        listed_or(&self.cluster.publishers, self.publisher.listen)
+        self.listed_or(&self.cluster.publishers, self.publisher.listen)
+    }
+
+    fn listed_or(&self, listed: &[String], own: SocketAddr) -> Vec<String> {
+        match listed {
+            [] => vec![format!("{}{own}", self.cluster.tls.scheme())],
+            listed => listed.to_vec(),
+        }
     }
 }
 
-fn listed_or(listed: &[String], own: SocketAddr) -> Vec<String> {
-    match listed {
-        [] => vec![format!("http://{own}")],
-        listed => listed.to_vec(),
+impl Kafka {
+    /// The properties as they may be written down: without a secret that does not stand in a file or a variable.
+    pub fn written_properties(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        secret::written_properties(&self.properties)
     }
 }
 
@@ -407,10 +467,7 @@ fn beside(grpc: SocketAddr) -> SocketAddr {
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mask = |(key, value): (&String, &String)| {
-            (key.clone(), crate::secret::masked_property(key, value))
-        };
-        let properties: BTreeMap<_, _> = self.properties.iter().map(mask).collect();
+        let properties = secret::shown_properties(&self.properties);
         f.debug_struct("Kafka")
             .field("bootstrap", &self.bootstrap)
             .field("properties", &properties)
@@ -418,20 +475,15 @@ impl fmt::Debug for Kafka {
     }
 }
 
-impl fmt::Debug for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = crate::secret::masked(&self.token);
-        f.debug_struct("Admin").field("token", &token).finish()
-    }
-}
-
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = crate::secret::masked_url(&self.url);
+        let url = secret::url::shown(&self.url);
         f.debug_struct("Redis")
             .field("url", &url)
+            .field("password", &self.password)
             .field("max_rows", &self.max_rows)
             .field("timeout", &self.timeout)
+            .field("tls", &self.tls)
             .finish()
     }
 }

@@ -2,20 +2,13 @@
 
 use crate::load::DEFAULTS;
 use crate::model::Config;
-use crate::secret::{masked, masked_property, masked_url};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 impl Config {
-    /// The whole configuration as TOML, each key with its meaning; secrets are masked.
+    /// The whole configuration as TOML, each key with its meaning; secrets are masked, or named by the file or variable they stand in.
     pub fn print(&self) -> String {
         let mut document: DocumentMut = DEFAULTS.parse().expect("the defaults are TOML");
-        let mut shown = self.clone();
-        shown.redis.url = masked_url(&shown.redis.url);
-        shown.admin.token = masked(&shown.admin.token);
-        for (key, value) in &mut shown.kafka.properties {
-            *value = masked_property(key, value);
-        }
-        let values = serde_json::to_value(&shown).expect("a configuration is plain data");
+        let values = serde_json::to_value(self).expect("a configuration is plain data");
         set(document.as_table_mut(), &values);
         document.to_string()
     }

@@ -1,7 +1,8 @@
 //! Values that TOML can write in more than one way.
 
+use crate::secret::{self, Secret};
 use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,12 +10,20 @@ use std::fmt;
 /// is not; both mean the same here. A number or a boolean is taken as it is written.
 pub(crate) fn properties<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
+) -> Result<BTreeMap<String, Secret>, D::Error> {
     let mut flat = BTreeMap::new();
     for (name, property) in BTreeMap::<String, Property>::deserialize(deserializer)? {
         property.flatten(name, &mut flat);
     }
-    Ok(flat)
+    secret::properties(flat).map_err(de::Error::custom)
+}
+
+/// Without what is secret.
+pub(crate) fn shown<S: Serializer>(
+    properties: &BTreeMap<String, Secret>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    secret::shown_properties(properties).serialize(serializer)
 }
 
 enum Property {

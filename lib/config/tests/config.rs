@@ -249,7 +249,7 @@ fn secrets_are_neither_printed_nor_logged() {
         "{GOOD}\n[redis]\nurl = \"redis://user:hunter2@host:1/0\"\n[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n"
     );
     let config = load(&text, &[]).unwrap();
-    assert!(config.redis.url.contains("hunter2"));
+    assert!(config.redis.url.reveal().contains("hunter2"));
     assert!(!config.print().contains("hunter2") && config.print().contains("user:****@host"));
     assert!(!format!("{config:?}").contains("hunter2"));
     let wrong = [("RTF__REDIS", "redis://user:hunter2@host:1")];
@@ -386,7 +386,7 @@ fn properties_keep_their_dotted_names_wherever_they_are_set() {
         .kafka
         .properties
         .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .map(|(k, v)| (k.as_str(), v.reveal()))
         .collect();
     assert_eq!(
         properties,
@@ -546,7 +546,7 @@ fn records_to_skip_are_written_partition_and_offset() {
 fn the_operators_token_is_not_repeated() {
     let token = |token: &str| load(GOOD, &[("admin.token", token)]);
     let config = token("hunter2").unwrap();
-    assert_eq!(config.admin.token, "hunter2");
+    assert_eq!(config.admin.token.reveal(), "hunter2");
     assert!(!config.print().contains("hunter2") && config.print().contains("token = \"****\""));
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(load(GOOD, &[]).unwrap().print().contains("token = \"\""));
@@ -557,4 +557,66 @@ fn the_operators_token_is_not_repeated() {
     }
     let error = load(&format!("{GOOD}\n[admin]\ntoken = [\"hunter2\"]\n"), &[]).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn secrets_may_stand_in_files() {
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut secret, b"hunter2\n").unwrap();
+    let reference = format!("${{file:{}}}", secret.path().display());
+    let text = format!(
+        "{GOOD}\n[kafka.properties]\nsasl.password = \"{reference}\"\n[redis]\nurl = \"rediss://u:{reference}@h\"\npassword = \"{reference}\"\n\
+         [admin]\ntoken = \"{reference}\"\n[web.auth]\nuser = \"u\"\npassword = \"{reference}\"\n"
+    );
+    let config = load(&text, &[]).unwrap();
+    for secret in [
+        &config.kafka.properties["sasl.password"],
+        &config.redis.password,
+        &config.admin.token,
+        &config.web.auth.password,
+    ] {
+        assert_eq!(secret.reveal(), "hunter2");
+    }
+    assert_eq!(config.redis.url.reveal(), "rediss://u:hunter2@h");
+    for shown in [config.print(), format!("{config:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.matches(&reference).count() >= 4, "{shown}");
+    }
+    refused(
+        &format!("{GOOD}\n[admin]\ntoken = \"${{file:/nowhere}}\"\n"),
+        &["line", "`admin.token`", "${file:/nowhere}"],
+    );
+    refused(
+        &format!("{GOOD}\n[kafka.properties]\nsasl.password = \"${{env:RTF_IS_NOT_SET}}\"\n"),
+        &["kafka.properties", "sasl.password", "is not set"],
+    );
+}
+
+#[test]
+fn what_keeps_others_out_goes_together() {
+    for (set, words) in [
+        (("redis.tls.ca", "/ca"), "`redis.tls` is set, but redis.url"),
+        (("redis.tls.key", "/key"), "`redis.tls` has only one"),
+        (
+            ("cluster.tls.certificate", "/c"),
+            "`cluster.tls.ca` is missing",
+        ),
+        (("web.auth.user", "ops"), "`web.auth` has only one"),
+        (
+            ("web.auth.trusted_header", "a b"),
+            "`web.auth.trusted_header`",
+        ),
+    ] {
+        let error = load(GOOD, &[set]).expect_err(words);
+        assert!(error.contains(words), "{error}");
+    }
+    let https = ("cluster.joiners", "https://a:1");
+    let error = load(GOOD, &[https]).expect_err("TLS is off");
+    assert!(error.contains("begins with http://"), "{error}");
+    let tls = ("cluster.tls.ca", "/ca");
+    let error = load(GOOD, &[tls, ("cluster.joiners", "http://a:1")]).expect_err("TLS is on");
+    assert!(error.contains("begins with https://"), "{error}");
+    let config = load(GOOD, &[tls, https]).unwrap();
+    assert_eq!(config.joiners(), ["https://a:1"]);
+    assert_eq!(config.registries(), ["https://127.0.0.1:7401"]);
 }

@@ -1,5 +1,6 @@
 //! Questions to the cluster, and making topics. Blocking, with time-outs.
 
+use crate::refusal;
 use crate::rights::Rights;
 use crate::settings::{self, Quiet, create};
 #[cfg(feature = "simulation")]
@@ -7,18 +8,27 @@ use crate::simulated;
 use crate::topic_id::{Asked, Described, describe};
 use crate::{Isolation, KafkaError, Settings};
 use futures::executor::block_on;
+use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::Metadata;
 use rtf_proto::{Offset, PartitionId, TopicId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a question waits before we look why there is no answer, and how long that takes at most.
+const SLICE: Duration = Duration::from_secs(2);
+const LISTEN: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(100);
 /// How long a topic may take to be seen after it was made.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -67,7 +77,7 @@ impl Cluster {
         match &self.admin {
             Admin::Native(admin) => Ok(admin),
             #[cfg(feature = "simulation")]
-            Admin::Simulated(_) => Err(self.unreachable("the simulated cluster is not asked that")),
+            Admin::Simulated(_) => Err(self.unanswered("the simulated cluster is not asked that")),
         }
     }
 
@@ -131,11 +141,7 @@ impl Cluster {
     /// # Errors
     /// No answer.
     pub fn topics(&self, prefix: &str) -> Result<Vec<String>, KafkaError> {
-        let metadata = self
-            .admin()?
-            .inner()
-            .fetch_metadata(None, TIMEOUT)
-            .map_err(|e| self.unreachable(e))?;
+        let metadata = self.metadata()?;
         let names = metadata.topics().iter().map(|topic| topic.name());
         Ok(names
             .filter(|name| name.starts_with(prefix))
@@ -148,12 +154,20 @@ impl Cluster {
     /// # Errors
     /// No answer.
     pub fn brokers(&self) -> Result<usize, KafkaError> {
-        let metadata = self
-            .admin()?
-            .inner()
-            .fetch_metadata(None, TIMEOUT)
-            .map_err(|e| self.unreachable(e))?;
-        Ok(metadata.brokers().len())
+        Ok(self.metadata()?.brokers().len())
+    }
+
+    /// Not for long at first: who is refused need not wait.
+    fn metadata(&self) -> Result<Metadata, KafkaError> {
+        let client = self.admin()?.inner();
+        if let Ok(metadata) = client.fetch_metadata(None, SLICE) {
+            return Ok(metadata);
+        }
+        if let Some(refused) = self.refusal() {
+            return Err(refused);
+        }
+        let answer = client.fetch_metadata(None, TIMEOUT - SLICE - LISTEN);
+        answer.map_err(|error| self.unanswered(error))
     }
 
     /// Makes the topic unless it is there. Without a replication it gets 3 where there are 3 brokers, else as many as there are.
@@ -380,13 +394,61 @@ impl Cluster {
             .collect())
     }
 
+    /// No answer came: because the broker let us not in, or because there is none.
     fn unreachable(&self, error: impl ToString) -> KafkaError {
+        self.refusal().unwrap_or_else(|| self.unanswered(error))
+    }
+
+    fn unanswered(&self, error: impl ToString) -> KafkaError {
         KafkaError::Unreachable {
             bootstrap: self.settings.bootstrap.clone(),
             words: error.to_string(),
         }
     }
+
+    /// Why the broker lets us not in, if it does not. Asked with a client that hands on what librdkafka logs, which one for administration does not.
+    fn refusal(&self) -> Option<KafkaError> {
+        let heard = Heard::default();
+        let listening = Listening(heard.clone());
+        let asking: BaseConsumer<Listening> = create(&self.settings.client(), listening).ok()?;
+        let deadline = Instant::now() + LISTEN;
+        while Instant::now() < deadline {
+            if asking.fetch_metadata(None, MOMENT).is_ok() {
+                return None;
+            }
+            let _ = asking.poll(MOMENT);
+            if heard.lock().is_some() {
+                break;
+            }
+        }
+        let words = heard.lock().take()?;
+        Some(KafkaError::Refused {
+            bootstrap: self.settings.bootstrap.clone(),
+            words: refusal::reason(&words).into(),
+            advice: refusal::advice(&words)?,
+        })
+    }
 }
+
+/// What a broker said that let us not in.
+type Heard = Arc<Mutex<Option<String>>>;
+
+/// Remembers it: the question that waits for an answer hears of a time-out only.
+struct Listening(Heard);
+
+impl ClientContext for Listening {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
+        if refusal::advice(words).is_some() {
+            *self.0.lock() = Some(words.into());
+        }
+        Quiet.log(level, facility, words);
+    }
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        Quiet.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Listening {}
 
 fn admin_options() -> AdminOptions {
     AdminOptions::new()

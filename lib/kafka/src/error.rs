@@ -18,6 +18,16 @@ pub enum KafkaError {
         /// What the client said.
         words: String,
     },
+    /// A broker is there, and lets this client not in.
+    #[error("Kafka at {bootstrap} refuses this client ({words}): {advice}")]
+    Refused {
+        /// The addresses asked.
+        bootstrap: String,
+        /// What the client said.
+        words: String,
+        /// What is to be done.
+        advice: &'static str,
+    },
     /// A topic could not be created.
     #[error("topic `{topic}` could not be created: {words}")]
     CreateTopic {
@@ -66,8 +76,12 @@ impl KafkaError {
         matches!(self, Self::Fatal { .. })
     }
 
+    /// The property's value is not repeated: it may be a password, under a name that is not quite right.
     pub(crate) fn settings(error: Native) -> Self {
-        Self::Settings(error.to_string())
+        Self::Settings(match error {
+            Native::ClientConfig(_, words, property, _) => format!("{property}: {words}"),
+            other => other.to_string(),
+        })
     }
 
     pub(crate) fn topic(topic: &str, error: impl ToString) -> Self {
@@ -117,5 +131,27 @@ pub(crate) fn sort(topic: &str, error: Native) -> PollError {
             _ => PollError::Passing,
         },
         _ => PollError::Passing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cluster, Settings};
+
+    #[test]
+    fn a_password_under_a_wrong_name_is_not_repeated() {
+        let settings = Settings {
+            properties: [("sasl.pasword".into(), "hunter2".into())].into(),
+            ..Settings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let Err(error) = Cluster::connect(&settings) else {
+            panic!("there is no such property");
+        };
+        let words = error.to_string();
+        assert!(
+            words.contains("sasl.pasword") && !words.contains("hunter2"),
+            "{words}"
+        );
     }
 }

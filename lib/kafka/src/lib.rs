@@ -12,6 +12,7 @@ mod group;
 mod polled;
 mod positions;
 mod producing;
+mod refusal;
 mod rights;
 mod sender;
 mod settings;

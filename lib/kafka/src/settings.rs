@@ -1,6 +1,7 @@
 //! How every client is configured: what the user passes through, and what we set and why.
 
-use crate::KafkaError;
+use crate::{KafkaError, refusal};
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
@@ -8,10 +9,11 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rtf_proto::Offset;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Which Kafka, and the user's own client properties.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// `host:port`, comma separated.
     pub bootstrap: String,
@@ -63,6 +65,19 @@ impl Isolation {
             Self::ReadCommitted => "read_committed",
             Self::ReadUncommitted => "read_uncommitted",
         }
+    }
+}
+
+/// Of the properties only the names: the values may be secrets.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: Vec<_> = self.properties.keys().collect();
+        f.debug_struct("Settings")
+            .field("bootstrap", &self.bootstrap)
+            .field("properties", &properties)
+            .field("embedded", &self.embedded)
+            .field("prefetch", &self.prefetch)
+            .finish()
     }
 }
 
@@ -132,6 +147,9 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, words: &str) {
+    if let Some(advice) = refusal::advice(words) {
+        return warn_of_refusal(words, advice);
+    }
     match level {
         // Broker connections that come and go are told by the roles that notice them, once.
         _ if facility == "FAIL" || facility == "ERROR" => {
@@ -149,6 +167,22 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, words: &str) {
         RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
             tracing::debug!(facility, "librdkafka: {words}")
         }
+    }
+}
+
+/// Every client of a process is refused alike, and tries again each second: it is said once in such a time.
+const REFUSAL_SAID_EVERY: Duration = Duration::from_secs(60);
+
+fn warn_of_refusal(words: &str, advice: &str) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock();
+    if said.is_none_or(|at| at.elapsed() >= REFUSAL_SAID_EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!(
+            advice,
+            "Kafka refuses this client: {}",
+            refusal::reason(words)
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
 use rtf_proto::{Offset, PartitionId};
 use std::time::Duration;
 
@@ -135,7 +136,8 @@ impl Tail {
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
         match &self.client {
             Client::Native(consumer) => {
-                polled(&self.topic, consumer.poll(timeout.min(LONGEST_POLL)))
+                let met = consumer.poll(timeout.min(LONGEST_POLL));
+                polled(&self.topic, met.filter(|met| !is_about_a_group(met)))
             }
             #[cfg(feature = "simulation")]
             Client::Simulated(cursors) => cursors.poll(),
@@ -159,6 +161,14 @@ impl Tail {
             Client::Simulated(cursors) => cursors.offsets(partition),
         }
     }
+}
+
+/// librdkafka asks who coordinates the group; that we may not know it does no harm to who is in none.
+fn is_about_a_group<T>(met: &KafkaResult<T>) -> bool {
+    matches!(
+        met,
+        Err(Native::MessageConsumption(Code::GroupAuthorizationFailed))
+    )
 }
 
 /// What RULES 4 and 8 want of it.

@@ -21,9 +21,23 @@ const BROKERS: usize = 3;
 pub fn reach(config: Config) -> Result<(Asking, Vec<Finding>), Finding> {
     let settings = settings(&config);
     let bootstrap = &config.kafka.bootstrap;
-    let unreached = |error: KafkaError| {
-        let advice = "start it, or correct [kafka].bootstrap; the checks of Kafka are left out";
-        Finding::fail("Kafka", because(error), advice)
+    let unreached = |error: KafkaError| match error {
+        KafkaError::Refused {
+            bootstrap,
+            words,
+            advice,
+        } => Finding::fail(
+            "Kafka",
+            format!("{bootstrap} refuses this client: {words}"),
+            advice,
+        ),
+        KafkaError::Settings(_) => {
+            Finding::fail("Kafka", because(error), "correct [kafka.properties]")
+        }
+        error => {
+            let advice = "start it, or correct [kafka].bootstrap, or set security.protocol in [kafka.properties] if it wants TLS; the checks of Kafka are left out";
+            Finding::fail("Kafka", because(error), advice)
+        }
     };
     let cluster = Cluster::connect(&settings).map_err(unreached)?;
     let brokers = cluster.brokers().map_err(unreached)?;

@@ -1,5 +1,6 @@
 //! What can be typed after `rtf init`.
 
+use crate::kafka_flags::KafkaFlags;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -12,9 +13,8 @@ pub struct InitArgs {
     /// Topic of the stream that is looked up, such as queries; asked for on a terminal when it is not given
     #[arg(long, value_name = "TOPIC")]
     pub primary: Option<String>,
-    /// Kafka's address
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    pub kafka: String,
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
     /// Where rows shall go; only written down
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,

@@ -2,6 +2,7 @@
 
 use super::fields::{Field, Survey};
 use super::proposal::Chosen;
+use rtf_config::Kafka;
 use toml_edit::Value;
 
 /// Columns of each side on the page and in `rtf tail`, beside time and key.
@@ -25,8 +26,8 @@ pub struct Side<'a> {
 
 /// All that is written.
 pub struct Draft<'a> {
-    /// Where Kafka is.
-    pub kafka: &'a str,
+    /// Where Kafka is, and how it is reached.
+    pub kafka: &'a Kafka,
     /// Where Redis is.
     pub redis: &'a str,
     /// Name of the join.
@@ -54,7 +55,8 @@ impl Draft<'_> {
         file.comment("Written by `rtf init`; every other key, with its meaning and its default: rtf config print");
         file.comment(self.basis);
         file.table("kafka");
-        file.set("bootstrap", self.kafka);
+        file.set("bootstrap", &self.kafka.bootstrap);
+        file.properties(self.kafka);
         file.table("join");
         file.comment(&format!(
             "Prefix of our topics ({0}.joins, {0}.retry.*, {0}.dead), of the group and of the Redis keys.",
@@ -227,6 +229,22 @@ impl File {
         self.line(&format!("[{name}]"));
     }
 
+    /// How Kafka is reached. A password does not get into a file by itself.
+    fn properties(&mut self, kafka: &Kafka) {
+        if !kafka.properties.is_empty() {
+            self.table("kafka.properties");
+        }
+        for (name, written) in kafka.written_properties() {
+            match written {
+                Some(value) => self.set(&quoted(name), value),
+                None => self.comment(&format!(
+                    "{name} = \"${{file:PATH}}\": or set it in the environment, as RTF__KAFKA__PROPERTIES__{}",
+                    name.replace('.', "_").to_uppercase()
+                )),
+            }
+        }
+    }
+
     fn set(&mut self, key: &str, value: &str) {
         self.line(&format!("{key} = {}", quoted(value)));
     }
@@ -278,7 +296,7 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rtf_config::{Config, Severity};
+    use rtf_config::{Config, Secret, Severity};
 
     fn side<'a>(topic: &'a str, survey: &'a Survey, id: Option<&str>) -> Side<'a> {
         let chosen = |field: &str| Chosen {
@@ -297,9 +315,11 @@ mod tests {
     #[test]
     fn what_is_written_is_accepted_whatever_names_hold() {
         let survey = Survey::default();
+        let kafka = "[kafka.properties]\nsasl.username = 'a \"b'\nsasl.password = 'hunter2'\nssl.key.password = '${env:CARGO_PKG_NAME}'\n";
+        let kafka = Config::from_toml(kafka).expect("it is TOML").kafka;
         for (id, folds) in [(Some("/i\\d"), true), (None, false)] {
             let draft = Draft {
-                kafka: "127.0.0.1:9092",
+                kafka: &kafka,
                 redis: "redis://127.0.0.1:6379",
                 name: "clicks",
                 basis: "From a sample.",
@@ -316,6 +336,14 @@ mod tests {
             assert!(
                 problems.iter().all(|p| p.severity != Severity::Error),
                 "{problems:?}\n{text}"
+            );
+            let property = |name: &str| config.kafka.properties.get(name).map(Secret::reveal);
+            assert_eq!(property("sasl.username"), Some("a \"b"));
+            assert_eq!(property("sasl.password"), None);
+            assert_eq!(property("ssl.key.password"), Some("rtf"));
+            assert!(
+                !text.contains("hunter2") && text.contains("# sasl.password"),
+                "{text}"
             );
             assert_eq!(config.join.foreign.key, ["/a \"b\""]);
             assert_eq!(
