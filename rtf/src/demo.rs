@@ -162,7 +162,7 @@ fn redis(
     folder: &std::path::Path,
 ) -> anyhow::Result<Option<RedisServer>> {
     if let Some(url) = &args.redis {
-        config.redis.url.clone_from(url);
+        config.redis.url = url.clone().into();
         return Ok(None);
     }
     if args.no_redis {
@@ -170,7 +170,7 @@ fn redis(
     }
     let server = RedisServer::start(folder)?;
     if let Some(server) = &server {
-        config.redis.url = server.url();
+        config.redis.url = server.url().into();
     }
     Ok(server)
 }

@@ -3,9 +3,9 @@
 mod columns;
 
 use crate::cli::ConfigArgs;
-use crate::load;
 use crate::out::{self, Reader};
 use crate::watch::told_to_stop;
+use crate::{load, redis_client};
 use clap::Args;
 use columns::Columns;
 use console::Term;
@@ -52,11 +52,8 @@ pub struct TailArgs {
 /// Redis does not answer at the beginning, or the output cannot be written. A Redis that goes away later is waited for.
 pub async fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
     let config = load(&args.config)?;
-    let rows = RedisRows::new(
-        &config.redis.url,
-        &config.join.name,
-        config.registry.partitions,
-    )?;
+    let client = redis_client::open(&config)?;
+    let rows = RedisRows::new(client, &config.join.name, config.registry.partitions);
     let mut tail = Tail {
         printer: Printer::new(&config, args.json),
         args,

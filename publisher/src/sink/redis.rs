@@ -23,11 +23,9 @@ const FIXED_ARGUMENTS: usize = 9;
 const FRAME_BYTES: usize = 256;
 const ID_BYTES: usize = 22;
 
-/// Where Redis is, and what is written there.
+/// What is written there, and within which bounds.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host:port[/db]`, as the client understands it.
-    pub url: String,
     /// `join.name`, the prefix of the keys.
     pub name: String,
     /// Rows kept in each partition, about; 0 keeps all.
@@ -72,21 +70,15 @@ struct Found {
 
 impl RedisSink {
     /// A sink that connects with its first call.
-    ///
-    /// # Errors
-    /// The address cannot be understood.
-    pub fn new(options: RedisOptions) -> Result<Self, SinkError> {
-        // The address may hold a password, so it is not repeated.
-        let client = Client::open(options.url.as_str())
-            .map_err(|e| SinkError::Unavailable(format!("the address of Redis is no good: {e}")))?;
-        Ok(Self {
+    pub fn new(client: Client, options: RedisOptions) -> Self {
+        Self {
             options,
             client,
             script: Script::new(include_str!("append.lua")),
             announcement: Script::new(RAISE),
             slot: Mutex::default(),
             calls: AtomicU64::new(0),
-        })
+        }
     }
 
     async fn call(
@@ -318,13 +310,13 @@ mod tests {
     /// Any bytes from the server: only this call's answer about this stream is believed, and only an offset is taken for one.
     #[test]
     fn fuzz_replies() {
-        let sink = RedisSink::new(RedisOptions {
-            url: "redis://127.0.0.1:1".into(),
+        let client = Client::open("redis://127.0.0.1:1").expect("it is an address");
+        let options = RedisOptions {
             name: "clicks".into(),
             max_rows: 0,
             call_timeout: Duration::from_secs(1),
-        });
-        let sink = sink.expect("it is an address");
+        };
+        let sink = RedisSink::new(client, options);
         let stream = redis_stream("clicks", PLACE.partition);
         let reply = |stream: &str, call: u64, state: &str, last: &str, log: &str| {
             let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());

@@ -85,12 +85,15 @@ pub fn server() -> Redis {
 
 pub fn redis_sink(url: String) -> Arc<RedisSink> {
     let options = RedisOptions {
-        url,
         name: NAME.into(),
         max_rows: 0,
         call_timeout: Duration::from_secs(2),
     };
-    Arc::new(RedisSink::new(options).unwrap())
+    Arc::new(RedisSink::new(address(&url), options))
+}
+
+pub fn address(url: &str) -> redis::Client {
+    redis::Client::open(url).unwrap()
 }
 
 /// A connection for looking and hurting.

@@ -1,10 +1,13 @@
 //! Whether Redis is there, keeps what it is given, and allows what is done with it.
 
+use super::because;
 use super::clock::APART_MS;
 use super::finding::Finding;
-use crate::human;
+use crate::{human, redis_client};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, cmd};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd,
+};
 use rtf_config::Config;
 use rtf_proto::naming::{redis_log_key, redis_partitions_key, redis_stream};
 use std::collections::HashMap;
@@ -14,6 +17,10 @@ const OLDEST_MAJOR: u32 = 5;
 /// Access lists did.
 const GOOD_MAJOR: u32 = 6;
 
+/// What a user needs, as an access list has it.
+const COMMANDS: &str =
+    "+evalsha +script|load +xadd +xtrim +xrange +xrevrange +xread +xinfo|stream +exists +get +set";
+
 /// Asks it, each question with a time-out.
 pub async fn check(config: &Config) -> Vec<Finding> {
     match connect(config).await {
@@ -21,18 +28,15 @@ pub async fn check(config: &Config) -> Vec<Finding> {
             let mut asking = Asking { connection };
             asking.all(config).await
         }
-        Err(error) => vec![Finding::fail(
-            "Redis",
-            error,
-            "start it, or correct [redis].url; until then rows wait in the join log, and nothing is lost",
-        )],
+        Err(error) => {
+            let advice = redis_client::advice(&error);
+            vec![Finding::fail("Redis", error, advice)]
+        }
     }
 }
 
 async fn connect(config: &Config) -> Result<MultiplexedConnection, String> {
-    // The address may hold a password, so it is not repeated.
-    let client = Client::open(config.redis.url.as_str())
-        .map_err(|error| format!("[redis].url is no good: {error}"))?;
+    let client = redis_client::open(config).map_err(because)?;
     let address = client.get_connection_info().addr().to_string();
     let within = config.redis.timeout.0;
     let timeouts = AsyncConnectionConfig::new()
@@ -98,18 +102,17 @@ impl Asking {
         {
             return finding;
         }
-        let mut look = cmd("EVAL");
-        look.arg("return redis.call('EXISTS', KEYS[1])")
-            .arg(1)
-            .arg(&stream);
-        match self.ask::<i64>(&look).await {
-            Ok(_) => Finding::ok(
+        // There is no such script: that it is not found says that it might have been run.
+        let mut run = cmd("EVALSHA");
+        run.arg("0").arg(1).arg(&stream);
+        match self.ask::<Value>(&run).await {
+            Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::NoScript) => {
+                denied(name, &error.to_string())
+            }
+            _ => Finding::ok(
                 "Redis rights",
-                format!(
-                    "scripts may look at {stream}; whether they may write cannot be asked here"
-                ),
+                format!("scripts may run on {stream}; what they may do there cannot be asked here"),
             ),
-            Err(error) => denied(name, &error.to_string()),
         }
     }
 
@@ -173,7 +176,7 @@ fn denied(name: &str, words: &str) -> Finding {
         "Redis rights",
         words,
         format!(
-            "allow the user of [redis].url the keys of this join: ACL SETUSER … ~{name}:* +@stream +@scripting +@read +set +exists"
+            "allow the user of [redis].url the keys of this join: ACL SETUSER … ~{name}:* {COMMANDS}"
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 use super::{IdHash, hash};
 use crate::progress::Progress;
+use crate::redis_client;
 use anyhow::{Context, bail};
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
@@ -82,7 +83,7 @@ impl Pages {
     fn of(config: &Config) -> anyhow::Result<Self> {
         let timeout = Some(config.redis.timeout.0);
         Ok(Self {
-            client: redis::Client::open(config.redis.url.as_str()).context("[redis].url")?,
+            client: redis_client::open(config)?,
             timeouts: AsyncConnectionConfig::new()
                 .set_connection_timeout(timeout)
                 .set_response_timeout(timeout),

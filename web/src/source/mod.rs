@@ -54,12 +54,6 @@ pub struct Page {
 /// The store cannot answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The address of the store makes no sense.
-    #[error("the row store's address is not usable: {reason}")]
-    Address {
-        /// Why, in the driver's words.
-        reason: String,
-    },
     /// The store is not there or not well; worth another try.
     #[error("{store} cannot be read: {reason}")]
     Away {

@@ -44,13 +44,10 @@ pub struct RedisRows {
 
 impl RedisRows {
     /// The streams of join `name` with `partitions` partitions. Does not connect yet: Redis may come later.
-    pub fn new(url: &str, name: &str, partitions: u32) -> Result<Self, SourceError> {
-        let client = Client::open(url).map_err(|e| SourceError::Address {
-            reason: e.to_string(),
-        })?;
+    pub fn new(client: Client, name: &str, partitions: u32) -> Self {
         let (questions, waiting) = (Line::default(), Line::default());
         let row_bytes = AtomicUsize::new(ROW_BYTES_GUESS);
-        Ok(Self {
+        Self {
             client,
             name: name.into(),
             partitions: AtomicU32::new(partitions),
@@ -58,7 +55,7 @@ impl RedisRows {
             questions,
             waiting,
             row_bytes,
-        })
+        }
     }
 
     fn stream(&self, partition: u32) -> String {
