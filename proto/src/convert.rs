@@ -1,5 +1,6 @@
 //! Between the ports' types and their gRPC messages. What comes from outside is checked here, once.
 
+use crate::client::failure::words;
 use crate::record::id_fits;
 use crate::{
     Accepted, AcceptedBatch, EventId, ForeignEvent, JoinKey, JoinVerdict, JoinerError, JoinerShare,
@@ -542,7 +543,7 @@ impl From<Status> for RegistryError {
                 },
                 _ => Self::Refused(status.message().to_owned()),
             },
-            _ => Self::Unavailable(status.message().to_owned()),
+            _ => Self::Unavailable(words(&status)),
         }
     }
 }
@@ -560,7 +561,7 @@ impl From<Status> for JoinerError {
     fn from(status: Status) -> Self {
         match status.code() {
             Code::ResourceExhausted => Self::Busy,
-            _ => Self::Unavailable(status.message().to_owned()),
+            _ => Self::Unavailable(words(&status)),
         }
     }
 }

@@ -13,6 +13,7 @@ pub use service::{AdminService, Operated};
 pub use token::Token;
 
 use async_trait::async_trait;
+use rtf_proto::client::failure;
 use rtf_proto::pb;
 use rtf_proto::pb::admin_client::AdminClient;
 use rtf_service::Component;
@@ -20,7 +21,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
-use tonic::transport::Endpoint;
+use tonic::transport::{ClientTlsConfig, Endpoint};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -98,21 +99,22 @@ impl Reporter for Local {
 pub struct Remote {
     role: &'static str,
     url: String,
+    tls: Option<ClientTlsConfig>,
 }
 
 impl Remote {
     /// The role behind this gRPC address.
-    pub fn new(role: &'static str, url: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self {
-            role,
-            url: url.into(),
-        })
+    pub fn new(role: &'static str, url: String, tls: Option<ClientTlsConfig>) -> Arc<Self> {
+        Arc::new(Self { role, url, tls })
     }
 
     async fn ask(&self) -> anyhow::Result<pb::StatusResponse> {
-        let endpoint = Endpoint::from_shared(self.url.clone())?
+        let mut endpoint = Endpoint::from_shared(self.url.clone())?
             .connect_timeout(CONNECT_WITHIN)
             .timeout(ANSWER_WITHIN);
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint.tls_config(tls.clone())?;
+        }
         let mut client = AdminClient::new(endpoint.connect().await?);
         Ok(client.status(pb::StatusRequest {}).await?.into_inner())
     }
@@ -137,7 +139,7 @@ impl Reporter for Remote {
                 uptime: Duration::ZERO,
                 memory: None,
                 ready: false,
-                reason: format!("{} does not answer: {error:#}", self.url),
+                reason: failure::hinted(format!("{} does not answer: {error:#}", self.url)),
                 figures: json!({}),
             },
         }

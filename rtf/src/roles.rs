@@ -5,7 +5,7 @@ use crate::admin::{
     Token,
 };
 use crate::whereabouts::{Dispatchers, Whereabouts};
-use crate::{exit, options, status};
+use crate::{exit, grpc_tls, options, redis_client, status};
 use anyhow::Context;
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -13,7 +13,7 @@ use rtf_config::{Config, Layout};
 use rtf_dispatcher::{AGES, Dispatcher, DispatcherHandle};
 use rtf_joiner::{JoinerRole, PartitionedRole};
 use rtf_kafka::Settings;
-use rtf_proto::client::{Endpoints, JoinerClient, RegistryClient, ranges};
+use rtf_proto::client::{JoinerClient, RegistryClient, ranges};
 use rtf_proto::{Joiner, Registry, pb};
 use rtf_publisher::sink::{EmbeddedSink, KafkaSink, RedisSink};
 use rtf_publisher::{Publisher, PublisherHandle};
@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::transport::ServerTlsConfig;
 
 /// All registries are asked so often what they serve.
 const SERVED_EVERY: Duration = Duration::from_secs(2);
@@ -109,6 +110,9 @@ impl Pipeline {
         roles: &[Role],
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
+        // A page alone is called by no role.
+        let is_called = roles.iter().any(|role| !matches!(role, Role::Web));
+        let tls = is_called.then(|| grpc_tls::server(&config)).transpose()?;
         let ports = Ports::bind(&config, roles).await?;
         let web = ports
             .web
@@ -128,6 +132,7 @@ impl Pipeline {
             joiner: None,
             dispatcher: None,
             reporters: Vec::new(),
+            tls: tls.flatten(),
         };
         composer
             .supervisor
@@ -241,6 +246,8 @@ struct Composer {
     joiner: Option<Arc<dyn Joiner>>,
     dispatcher: Option<DispatcherHandle>,
     reporters: Vec<Arc<dyn Reporter>>,
+    /// What the gRPC servers show, and demand.
+    tls: Option<ServerTlsConfig>,
 }
 
 impl Composer {
@@ -268,7 +275,7 @@ impl Composer {
         if let Some(known) = &self.registry {
             return Ok(known.clone());
         }
-        let endpoints = Endpoints::new(&self.config.registries());
+        let endpoints = grpc_tls::endpoints(&self.config, &self.config.registries());
         let client = RegistryClient::new(endpoints.context("[cluster].registries")?);
         let client = Arc::new(client);
         let component = self.readiness.component("registries");
@@ -285,7 +292,7 @@ impl Composer {
         if let Some(local) = self.joiner.as_ref().filter(|_| !has_others) {
             return Ok(local.clone());
         }
-        let endpoints = Endpoints::new(&self.config.joiners());
+        let endpoints = grpc_tls::endpoints(&self.config, &self.config.joiners());
         Ok(Arc::new(JoinerClient::new(
             endpoints.context("[cluster].joiners")?,
         )))
@@ -402,7 +409,8 @@ impl Composer {
         let component = self.readiness.component("publisher");
         let sink: Arc<dyn rtf_publisher::sink::Sink> = match &self.sink {
             Sink::Redis => {
-                Arc::new(RedisSink::new(options::redis(&self.config)).context("[redis].url")?)
+                let client = redis_client::open(&self.config)?;
+                Arc::new(RedisSink::new(client, options::redis(&self.config)))
             }
             Sink::Embedded(rows) => Arc::new(EmbeddedSink::new(rows.clone())),
         };
@@ -472,13 +480,14 @@ impl Composer {
         let local = Local::new(name, component, figures);
         self.reporters.push(local.clone());
         let shutdown = self.supervisor.shutdown();
-        let token = Token::new(&self.config.admin.token);
+        let token = Token::new(self.config.admin.token.reveal());
         let routes = routes.add_service(AdminService::serve(local, token, operated));
         let serving = grpc::serve(
             rpc,
             routes,
             pb::DESCRIPTORS,
             self.readiness.clone(),
+            self.tls.clone(),
             shutdown.clone(),
         );
         self.supervisor.spawn("gRPC", serving);
@@ -505,15 +514,15 @@ impl Composer {
         let component = self.readiness.component("web");
         let partitions = self.config.registry.partitions;
         let source: Arc<dyn RowSource> = match &self.sink {
-            Sink::Redis => Arc::new(
-                RedisRows::new(&self.config.redis.url, &self.config.join.name, partitions)
-                    .context("[redis].url")?,
-            ),
+            Sink::Redis => {
+                let client = redis_client::open(&self.config)?;
+                Arc::new(RedisRows::new(client, &self.config.join.name, partitions))
+            }
             Sink::Embedded(rows) => Arc::new(EmbeddedRows::new(rows.clone(), partitions)),
         };
         // Alone it asks the other roles where the configuration says they are.
         let reporters = if roles.len() == 1 {
-            status::remotes(&self.config)
+            status::remotes(&self.config)?
         } else {
             self.reporters.clone()
         };

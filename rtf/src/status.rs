@@ -4,17 +4,21 @@ use crate::admin::{Remote, Report, Reporter, Together};
 use crate::cli::StatusArgs;
 use crate::table::{Align, Table};
 use crate::watch::{self, Shown};
-use crate::{human, paint};
+use crate::{grpc_tls, human, paint};
 use rtf_config::Config;
 use serde_json::Value;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Every role's gRPC address, from the configuration.
-pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
+///
+/// # Errors
+/// Certificates that cannot be read.
+pub fn remotes(config: &Config) -> anyhow::Result<Vec<Arc<dyn Reporter>>> {
+    let tls = grpc_tls::client(config)?;
     let of = |role, urls: Vec<String>| {
-        let urls = urls.into_iter();
-        urls.map(move |url| Remote::new(role, url) as Arc<dyn Reporter>)
+        let (urls, tls) = (urls.into_iter(), tls.clone());
+        urls.map(move |url| Remote::new(role, url, tls.clone()) as Arc<dyn Reporter>)
     };
     let registries = of("registry", config.registries());
     let joiners = of("joiner", config.joiners());
@@ -24,7 +28,7 @@ pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
         .chain(joiners)
         .chain(dispatchers)
         .chain(publisher);
-    all.collect()
+    Ok(all.collect())
 }
 
 /// Prints a line per role. Exit code 1 unless all are ready.
@@ -32,7 +36,7 @@ pub fn remotes(config: &Config) -> Vec<Arc<dyn Reporter>> {
 /// # Errors
 /// The output cannot be written; a role that does not answer is part of the answer.
 pub async fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let together = Together::new(remotes(config));
+    let together = Together::new(remotes(config)?);
     let json = args.report.json;
     watch::show(&args.watch, || shown(&together, json)).await
 }

@@ -3,7 +3,7 @@
 
 use crate::foreign_id::id_of;
 use crate::registry::replica::{Replica, at, within};
-use crate::{options, parked};
+use crate::{grpc_tls, options, parked};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -11,7 +11,7 @@ use rtf_config::Config;
 use rtf_dispatcher::{DispatcherHandle, Parked, WaitingEvent};
 use rtf_json::Extractor;
 use rtf_kafka::{Cluster, Isolation, Polled, Record, Settings, Start, Tail};
-use rtf_proto::client::{Endpoints, RegistryClient};
+use rtf_proto::client::RegistryClient;
 use rtf_proto::record::{Body, Content, decode};
 use rtf_proto::{
     EventId, Known, LookupItem, Offset, PartitionId, Registry, Resolved, Source, header, naming,
@@ -62,7 +62,7 @@ impl Whereabouts {
     /// # Errors
     /// An address that is none.
     pub fn remote(config: &Config, settings: &Settings) -> anyhow::Result<Self> {
-        let endpoints = Endpoints::new(&config.registries());
+        let endpoints = grpc_tls::endpoints(config, &config.registries());
         let registry = RegistryClient::new(endpoints.context("[cluster].registries")?);
         let dispatchers = at(config, &[], config.dispatchers())?;
         Ok(Self::new(

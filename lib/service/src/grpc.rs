@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::transport::ServerTlsConfig;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -26,7 +27,7 @@ pub enum GrpcError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves `routes` until `shutdown`, then lets open calls finish within a bound. Health follows the process's readiness
+/// Serves `routes`, over TLS if it is configured, until `shutdown`, then lets open calls finish within a bound. Health follows the process's readiness
 /// and is "not serving" from the shutdown on.
 ///
 /// # Errors
@@ -36,6 +37,7 @@ pub async fn serve(
     routes: Routes,
     descriptors: &'static [u8],
     readiness: Readiness,
+    tls: Option<ServerTlsConfig>,
     shutdown: CancellationToken,
 ) -> Result<(), GrpcError> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -46,7 +48,11 @@ pub async fn serve(
     };
     // The server's own settings of TCP do not reach a listener that is handed in.
     let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = tonic::transport::Server::builder()
+    let mut server = tonic::transport::Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    let serving = server
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(MAX_STREAMS)
@@ -110,6 +116,7 @@ mod tests {
                 Routes::default(),
                 tonic_health::pb::FILE_DESCRIPTOR_SET,
                 readiness.clone(),
+                None,
                 shutdown.clone(),
             ));
             let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
@@ -187,7 +194,15 @@ mod tests {
     async fn descriptors_that_are_none_are_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
-        let served = serve(listener, Routes::default(), b"no", readiness, shutdown).await;
+        let served = serve(
+            listener,
+            Routes::default(),
+            b"no",
+            readiness,
+            None,
+            shutdown,
+        )
+        .await;
         assert!(matches!(served, Err(GrpcError::Reflection(_))));
     }
 }

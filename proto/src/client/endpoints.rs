@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 /// An endpoint in the configuration that is not a URL.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +27,26 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Prepares channels; connects when first used, and again whenever a connection broke.
+    /// Prepares channels without TLS; connects when first used, and again whenever a connection broke.
     ///
     /// # Errors
     /// [`BadEndpoint`] for an unreadable URL or an empty list.
     pub fn new(urls: &[String]) -> Result<Self, BadEndpoint> {
+        Self::over(urls, None)
+    }
+
+    /// Prepares channels, those to https:// over TLS.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`] for an unreadable URL, an empty list, or certificates that are none.
+    pub fn over(urls: &[String], tls: Option<&ClientTlsConfig>) -> Result<Self, BadEndpoint> {
         if urls.is_empty() {
             return Err(BadEndpoint {
                 url: String::new(),
                 words: "the list is empty".into(),
             });
         }
-        let channels = urls.iter().map(|url| Ok((url.clone(), channel(url)?)));
+        let channels = urls.iter().map(|url| Ok((url.clone(), channel(url, tls)?)));
         Ok(Self {
             channels: channels.collect::<Result<_, _>>()?,
             failed: urls.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -81,12 +89,15 @@ impl Endpoints {
     }
 }
 
-fn channel(url: &str) -> Result<Channel, BadEndpoint> {
+fn channel(url: &str, tls: Option<&ClientTlsConfig>) -> Result<Channel, BadEndpoint> {
     let bad = |e: tonic::transport::Error| BadEndpoint {
         url: url.into(),
         words: e.to_string(),
     };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(bad)?;
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(bad)?;
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls.clone()).map_err(bad)?;
+    }
     Ok(endpoint
         .connect_timeout(Duration::from_secs(2))
         .http2_keep_alive_interval(SIGN_OF_LIFE_EVERY)

@@ -9,6 +9,7 @@
 
 mod directory;
 mod endpoints;
+pub mod failure;
 mod holders;
 mod joiner;
 mod joiners;

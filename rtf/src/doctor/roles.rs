@@ -1,5 +1,6 @@
 //! Whether roles listen where the configuration says, or could.
 
+use super::because;
 use super::finding::Finding;
 use crate::admin::Report;
 use crate::status;
@@ -12,7 +13,14 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Asks all of them. When none answers, whether their ports are free.
 pub async fn check(config: &Config) -> Vec<Finding> {
-    let reports = join_all(status::remotes(config).iter().map(|role| role.report())).await;
+    let remotes = match status::remotes(config) {
+        Ok(remotes) => remotes,
+        Err(error) => {
+            let advice = "correct [cluster.tls]";
+            return vec![Finding::fail("roles", because(error), advice)];
+        }
+    };
+    let reports = join_all(remotes.iter().map(|role| role.report())).await;
     // One that does not answer has no version.
     let answers = |report: &Report| !report.version.is_empty();
     if !reports.iter().any(answers) {

@@ -1,14 +1,14 @@
 //! One running registry, or another role, as the command line reaches it.
 
 use crate::admin::Token;
-use crate::exit;
+use crate::{exit, grpc_tls};
 use rtf_config::Config;
-use rtf_proto::client::MAX_MESSAGE_BYTES;
+use rtf_proto::client::{MAX_MESSAGE_BYTES, failure};
 use rtf_proto::pb::admin_client::AdminClient;
 use rtf_proto::pb::registry_client::RegistryClient;
 use std::error::Error;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Response, Status};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -44,22 +44,27 @@ pub fn at(
         [] => listed,
         asked => asked.to_vec(),
     };
-    let token = Token::new(&config.admin.token);
+    let token = Token::new(config.admin.token.reveal());
+    let tls = grpc_tls::client(config)?;
     (urls.into_iter())
-        .map(|url| Replica::new(url, token.clone()))
+        .map(|url| Replica::new(url, token.clone(), tls.as_ref()))
         .collect()
 }
 
 impl Replica {
-    fn new(url: String, token: Token) -> anyhow::Result<Self> {
+    fn new(url: String, token: Token, tls: Option<&ClientTlsConfig>) -> anyhow::Result<Self> {
+        let scheme = if tls.is_some() { "https://" } else { "http://" };
         let endpoint = Endpoint::from_shared(url.clone())
             .ok()
-            .filter(|_| url.starts_with("http://"))
-            .ok_or_else(|| {
-                exit::usage(format!(
-                    "--endpoint {url}: expected something like http://127.0.0.1:7401"
-                ))
-            })?;
+            .filter(|_| url.starts_with(scheme));
+        let mut endpoint = endpoint.ok_or_else(|| {
+            exit::usage(format!(
+                "--endpoint {url}: expected something like {scheme}127.0.0.1:7401"
+            ))
+        })?;
+        if let Some(tls) = tls {
+            endpoint = endpoint.tls_config(tls.clone())?;
+        }
         Ok(Self {
             channel: endpoint.connect_timeout(CONNECT_WITHIN).connect_lazy(),
             url,
@@ -100,7 +105,7 @@ pub async fn within<T>(
 fn words(status: &Status) -> String {
     match (status.source(), status.message()) {
         // The transport's own error: nobody is there.
-        (Some(_), message) => format!("does not answer: {message}"),
+        (Some(_), _) => format!("does not answer: {}", failure::words(status)),
         (None, "") => status.code().to_string(),
         (None, message) => message.into(),
     }
