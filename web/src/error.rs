@@ -24,6 +24,10 @@ pub(crate) enum ApiError {
     Unknown(String),
     #[error("there is nothing at this address")]
     NotFound,
+    #[error("a user and a password are needed")]
+    WrongPassword,
+    #[error("this page is for those who come through its proxy")]
+    NotThroughProxy,
 }
 
 impl ApiError {
@@ -45,6 +49,8 @@ impl ApiError {
         match self {
             Self::Parameter { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::WrongPassword => StatusCode::UNAUTHORIZED,
+            Self::NotThroughProxy => StatusCode::FORBIDDEN,
             Self::Source(_) | Self::TimedOut | Self::Full | Self::Unknown(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

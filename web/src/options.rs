@@ -1,6 +1,7 @@
 //! What the page shows: titles and columns, as plain values. It must not know where they were configured.
 
 use serde_json::{Value, json};
+use std::fmt;
 
 /// The web's settings.
 #[derive(Clone, Debug)]
@@ -15,6 +16,28 @@ pub struct Options {
     pub map: Option<Map>,
     /// What an operator can read on the page itself.
     pub manual: Vec<Chapter>,
+    /// Who may see it.
+    pub guard: Guard,
+}
+
+/// Who may see the pages and their API: everybody, unless a way in is named. Health and metrics are for everybody.
+#[derive(Clone, Default)]
+pub struct Guard {
+    /// User and password.
+    pub basic: Option<(String, String)>,
+    /// A header that a proxy in front sets for whom it has let through, and takes off everybody else's requests.
+    pub trusted_header: Option<String>,
+}
+
+/// Without the password.
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.basic.as_ref().map(|(user, _)| user);
+        f.debug_struct("Guard")
+            .field("user", &user)
+            .field("trusted_header", &self.trusted_header)
+            .finish()
+    }
 }
 
 impl Default for Options {
@@ -25,6 +48,7 @@ impl Default for Options {
             columns: Vec::new(),
             map: None,
             manual: Vec::new(),
+            guard: Guard::default(),
         }
     }
 }

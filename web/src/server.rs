@@ -3,6 +3,7 @@
 use crate::assets::{self, Assets};
 use crate::error::ApiError;
 use crate::feed::Feed;
+use crate::guard::{self, Gate};
 use crate::lookup::{self, Finder};
 use crate::page::{ASK, Pages};
 use crate::status::Board;
@@ -107,7 +108,12 @@ pub fn app(options: &Options, sources: Sources, shutdown: CancellationToken) -> 
         .route("/api/status", get(api::status))
         .route("/api/history", get(api::history))
         .route("/api/lookup", get(lookup::lookup))
-        .fallback(async || ApiError::NotFound)
+        .fallback(async || ApiError::NotFound);
+    let router = match Gate::new(&options.guard) {
+        Some(gate) => router.layer(middleware::from_fn_with_state(gate, guard::ask)),
+        None => router,
+    };
+    let router = router
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(count));
     secured(router).with_state(web)

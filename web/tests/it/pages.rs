@@ -181,6 +181,7 @@ async fn nothing_in_the_options_becomes_markup() {
             name: "one",
             text: "# <script>alert(1)</script>\n\n<script>alert(1)</script>",
         }],
+        ..Options::default()
     };
     let app = app(
         &options,
