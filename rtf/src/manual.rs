@@ -12,10 +12,11 @@ macro_rules! chapter {
 }
 
 /// The chapters, in the order in which they are listed.
-pub const CHAPTERS: [Chapter; 8] = [
+pub const CHAPTERS: [Chapter; 9] = [
     chapter!("operations"),
     chapter!("failure-modes"),
     chapter!("registry"),
+    chapter!("security"),
     chapter!("metrics"),
     chapter!("dead-letters"),
     chapter!("matching"),

@@ -33,6 +33,8 @@ const SESSION_PROPERTIES: [(&str, &str); 2] = [
 pub struct KafkaOptions {
     /// Broker properties, stronger than ours.
     pub properties: Vec<(String, String)>,
+    /// Listeners beside the plain one: protocol and port on the loopback interface.
+    pub listeners: Vec<(&'static str, u16)>,
 }
 
 /// A broker; its ports stay the same over restarts.
@@ -177,6 +179,8 @@ pub(crate) struct Node {
     pub(crate) heap: Option<&'static str>,
     /// Stronger than ours.
     pub(crate) properties: Vec<(String, String)>,
+    /// Beside the plain one.
+    pub(crate) listeners: Vec<(&'static str, u16)>,
 }
 
 impl Node {
@@ -189,6 +193,7 @@ impl Node {
             cluster_id: None,
             heap: None,
             properties: options.properties.clone(),
+            listeners: options.listeners.clone(),
         })
     }
 
@@ -207,12 +212,38 @@ impl Node {
         }
         let ours = SESSION_PROPERTIES.iter();
         let ours = ours.map(|(key, value)| format!("{key}={value}"));
-        let theirs = self.properties.iter();
+        let listeners = self.listening();
+        let theirs = self.properties.iter().chain(&listeners);
         let theirs = theirs.map(|(key, value)| format!("{key}={value}"));
         for property in ours.chain(theirs) {
             command.args(["-o", &property]);
         }
         command
+    }
+
+    /// What is said of listeners where there are more than the plain one.
+    fn listening(&self) -> Vec<(String, String)> {
+        if self.listeners.is_empty() {
+            return Vec::new();
+        }
+        let ip = self.host.ip();
+        let plain = format!("PLAINTEXT://{ip}:{}", self.port);
+        let more = self.listeners.iter();
+        let more = more.map(|(protocol, port)| format!(",{protocol}://{ip}:{port}"));
+        let advertised = plain + &more.collect::<String>();
+        let controller = format!("CONTROLLER://{ip}:{}", self.controller_port);
+        let protocols = self.listeners.iter();
+        let protocols = protocols.map(|(protocol, _)| format!(",{protocol}:{protocol}"));
+        let map = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned();
+        let pair = |key: &str, value: String| (key.to_owned(), value);
+        vec![
+            pair("listeners", format!("{advertised},{controller}")),
+            pair("advertised.listeners", advertised),
+            pair(
+                "listener.security.protocol.map",
+                map + &protocols.collect::<String>(),
+            ),
+        ]
     }
 }
 

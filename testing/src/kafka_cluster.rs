@@ -213,6 +213,7 @@ fn nodes(ports: &[Ports], options: &ClusterOptions) -> Result<Vec<Node>> {
         cluster_id: Some(cluster_id.clone()),
         heap: Some(HEAP),
         properties: properties(n, *ports, host, &voters, options),
+        listeners: Vec::new(),
     };
     Ok(ports
         .iter()

@@ -6,8 +6,10 @@
 //! Set `RTF_KEEP=1` to keep the folders, with the servers' logs and data, for a look afterwards.
 
 mod binary;
+mod certificates;
 mod checker;
 pub mod cost;
+mod doctor;
 mod fate;
 mod folder;
 mod host;
@@ -25,6 +27,7 @@ mod reader;
 mod redis;
 mod replica;
 mod scene;
+mod secured;
 mod seed;
 mod sentinel;
 mod server;
@@ -35,7 +38,9 @@ mod topic_state;
 mod wait;
 
 pub use binary::rtf_binary;
+pub use certificates::{Authority, Certificate};
 pub use checker::{Checked, Checker, POISON_KEY, Rows, RowsByStream};
+pub use doctor::{Diagnosis, doctor, doctors};
 pub use fate::Fate;
 pub use folder::temp_folder;
 pub use host::Host;
@@ -52,6 +57,7 @@ pub use reader::{TopicReader, kafka_settings};
 pub use redis::{Redis, RedisOptions};
 pub use replica::replica_status;
 pub use scene::Scene;
+pub use secured::SecuredServers;
 pub use seed::seed;
 pub use sentinel::Sentinel;
 pub use servers::{Servers, create_topics};

@@ -88,6 +88,8 @@ pub struct PipelineOptions {
     pub session_timeout: &'static str,
     /// Whether roles run apart.
     pub is_cluster: bool,
+    /// Whether roles that run apart speak TLS; `more` says with which certificates.
+    pub has_tls: bool,
     /// Registries for which the configuration has an address.
     pub registries: u16,
     /// Joiners for which the configuration has an address.
@@ -112,6 +114,7 @@ impl PipelineOptions {
             horizon: "3d",
             session_timeout: "2s",
             is_cluster: false,
+            has_tls: false,
             registries: REPLICAS,
             joiners: REPLICAS,
             more_wait: "",
@@ -462,8 +465,13 @@ impl Pipeline {
 
     fn urls(&self, role: Role) -> Vec<String> {
         let ports = self.ports[&role].iter().zip(0..);
+        let scheme = if self.options.has_tls {
+            "https"
+        } else {
+            "http"
+        };
         ports
-            .map(|(port, replica)| format!("http://{}:{port}", self.host(replica).ip()))
+            .map(|(port, replica)| format!("{scheme}://{}:{port}", self.host(replica).ip()))
             .collect()
     }
 }

@@ -41,6 +41,7 @@ impl Servers {
         })?;
         let kafka = Kafka::start(&KafkaOptions {
             properties: vec![(SESSION_MIN.0.into(), SESSION_MIN.1.into())],
+            ..KafkaOptions::default()
         })?;
         Ok(Self { kafka, redis })
     }

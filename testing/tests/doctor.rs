@@ -8,45 +8,11 @@ use rtf_kafka::Cluster;
 use rtf_synth::CLICKS;
 use rtf_testing::{
     Kafka, KafkaOptions, Pipeline, PipelineOptions, Redis, RedisOptions, Servers, create_topics,
-    kafka_settings, rtf_binary, wait_until,
+    doctor, kafka_settings, rtf_binary, wait_until,
 };
-use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
 const ACL_TOOL: &str = "org.apache.kafka.tools.AclCommand";
-
-/// What it said: all checks.
-struct Said(Value);
-
-impl Said {
-    /// The status of a check; of several with this name the worst.
-    fn status(&self, check: &str) -> &str {
-        let checks = self.0["checks"].as_array().map_or(&[][..], Vec::as_slice);
-        let named = checks.iter().filter(|found| found["check"] == check);
-        let statuses = named.filter_map(|found| found["status"].as_str());
-        let badness = |status: &&str| ["ok", "warn", "fail"].iter().position(|s| s == status);
-        statuses.max_by_key(badness).unwrap_or("missing")
-    }
-
-    fn demand(&self, wanted: &[(&str, &str)]) -> Result<()> {
-        for (check, status) in wanted {
-            ensure!(
-                self.status(check) == *status,
-                "{check}: {status} was wanted of {:#}",
-                self.0
-            );
-        }
-        Ok(())
-    }
-}
-
-fn doctor(pipeline: &Pipeline, code: i32, settings: &[&str]) -> Result<Said> {
-    let settings = settings.iter().map(|setting| format!("--set={setting}"));
-    let words: Vec<String> = settings.chain(["--json".into()]).collect();
-    let finished = pipeline.rtf("doctor", &words)?;
-    ensure!(finished.code() == code, "{}", finished.output);
-    Ok(Said(finished.json()?))
-}
 
 fn synth(kafka: &Kafka) -> Result<()> {
     let mut command = Command::new(rtf_binary()?);
@@ -164,8 +130,8 @@ fn redis_is_unsafe(servers: &Servers, pipeline: &Pipeline) -> Result<()> {
         .replace("redis://", "redis://reader:pw@");
     let reader = doctor(pipeline, 1, &[&format!("redis.url={url}")])?;
     reader.demand(&[("Redis rights", "fail"), ("Redis", "ok")])?;
-    ensure!(!reader.0.to_string().contains("pw@"), "a password is shown");
-    // Without the right to ask, a script that only looks tells.
+    ensure!(!reader.to_string().contains("pw@"), "a password is shown");
+    // Without the right to ask, a script that is not there tells.
     redis::cmd("ACL")
         .arg(&["SETUSER", "reader", "-acl|dryrun", "-acl|whoami"])
         .exec(&mut redis)?;
@@ -193,6 +159,7 @@ fn missing_rights_are_found() -> Result<()> {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .to_vec(),
+        ..KafkaOptions::default()
     })?;
     let redis = Redis::start(&RedisOptions::default())?;
     let pipeline = Pipeline::new(
@@ -254,10 +221,5 @@ fn missing_rights_are_found() -> Result<()> {
         found.then_some(said)
     });
     let said = found.with_context(|| format!("{last:?}"))?;
-    ensure!(
-        said.0.to_string().contains("the right to Read is missing"),
-        "{:#}",
-        said.0
-    );
-    Ok(())
+    said.says("the right to Read is missing")
 }

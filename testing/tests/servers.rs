@@ -43,6 +43,7 @@ fn get(redis: &Redis, key: &str) -> Result<Option<String>> {
 fn kafka_keeps_acknowledged_records_when_killed() -> Result<()> {
     let mut kafka = Kafka::start(&KafkaOptions {
         properties: vec![("log.retention.ms".into(), "7200000".into())],
+        ..KafkaOptions::default()
     })?;
     let bootstrap = kafka.bootstrap();
     kafka.create_topic(TOPIC, 3, &[("retention.ms", "-1")])?;
@@ -68,6 +69,7 @@ fn kafka_keeps_acknowledged_records_when_killed() -> Result<()> {
 fn kafka_with_a_wrong_property_says_so() {
     let options = KafkaOptions {
         properties: vec![("log.retention.ms".into(), "soon".into())],
+        ..KafkaOptions::default()
     };
     let error = format!("{:#}", Kafka::start(&options).unwrap_err());
     assert!(error.contains("log.retention.ms"), "{error}");
