@@ -119,8 +119,7 @@ fn shoot(stage: &mut Stage, plan: &Plan, load: &Load, ledger: &mut Ledger) -> Re
             stage.tend_for(pause)?;
             let is_paired = !plan.single && stage.rng.random_ratio(1, PAIRED_ONE_IN);
             let second = if is_paired { round.next() } else { None };
-            // Two of one family may undo each other.
-            let second = second.filter(|second| second.family() != kind.family());
+            let second = second.filter(|second| !second.may_undo(kind));
             one(stage, load, ledger, kind, second)?;
         }
     }
