@@ -17,6 +17,7 @@ import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.CoreOptions;
 import org.apache.flink.configuration.ExternalizedCheckpointRetention;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.PipelineOptions;
@@ -44,17 +45,20 @@ public final class FlinkJoin {
 
     public static void main(String[] args) throws Exception {
         Map<String, String> job = System.getenv();
+        Path data = Path.of(job.get("PEER_DATA"));
         StreamExecutionEnvironment env = StreamExecutionEnvironment.createLocalEnvironment(
-                Runtime.getRuntime().availableProcessors(), configuration(Path.of(job.get("PEER_DATA"))));
+                Runtime.getRuntime().availableProcessors(), configuration(data));
         KeyedStream<Tuple2<String, byte[]>, String> clicks = read(env, job, job.get("PEER_FOREIGN"));
         KeyedStream<Tuple2<String, byte[]>, String> queries = read(env, job, job.get("PEER_PRIMARY"));
         clicks.connect(queries).process(new Join()).returns(BYTES).sinkTo(sink(job));
         env.execute(job.get("PEER_NAME"));
     }
 
-    private static Configuration configuration(Path data) {
+    private static Configuration configuration(Path data) throws IOException {
+        Path temporary = Files.createDirectories(data.resolve("tmp"));
         Path checkpoints = data.resolve("checkpoints");
         Configuration configuration = new Configuration();
+        configuration.set(CoreOptions.TMP_DIRS, temporary.toString());
         configuration.set(PipelineOptions.OBJECT_REUSE, true);
         configuration.set(CheckpointingOptions.CHECKPOINTING_INTERVAL, CHECKPOINT_EVERY);
         configuration.set(CheckpointingOptions.CHECKPOINTING_CONSISTENCY_MODE, CheckpointingMode.EXACTLY_ONCE);
@@ -65,7 +69,6 @@ public final class FlinkJoin {
         configuration.set(StateBackendOptions.STATE_BACKEND, "rocksdb");
         configuration.set(CheckpointingOptions.INCREMENTAL_CHECKPOINTS, true);
         configuration.set(TaskManagerOptions.MANAGED_MEMORY_SIZE, MemorySize.ofMebiBytes(512));
-        configuration.set(TaskManagerOptions.NETWORK_MEMORY_MAX, MemorySize.ofMebiBytes(64));
         configuration.set(RestartStrategyOptions.RESTART_STRATEGY, "disable");
         latest(checkpoints).ifPresent(path -> configuration.set(StateRecoveryOptions.SAVEPOINT_PATH, path.toUri().toString()));
         return configuration;

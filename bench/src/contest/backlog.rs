@@ -2,7 +2,7 @@
 
 use crate::contest::contender::{self, Contender, Job};
 use crate::contest::oracle::{Faults, Oracle, Tally};
-use crate::contest::output::Output;
+use crate::contest::output::{Output, Place};
 use crate::stage::{Stage, Topics};
 use anyhow::{Result, bail};
 use rtf_testing::Process;
@@ -62,11 +62,11 @@ fn run(stage: &Stage, contender: Contender, job: &Job, oracle: &Oracle) -> Resul
     let mut last = vec![0; output.ends()?.len()];
     loop {
         watch(stage, &mut process, &mut output, begun, &mut samples)?;
-        while output.read(|place, row| {
+        let mut each = |place: Place, row: &[u8]| {
             tally.count(row);
             last[place.partition] = place.end;
-        })? > 0
-        {}
+        };
+        while output.read(&mut each)? > 0 {}
         if tally.is_complete() || quiet_for(&samples) > STALLED {
             break;
         }

@@ -41,8 +41,8 @@ impl Oracle {
         Ok(Self { pairs, joins })
     }
 
-    /// Clicks.
-    pub fn len(&self) -> usize {
+    /// How many there are.
+    pub fn clicks(&self) -> usize {
         self.pairs.len()
     }
 
@@ -77,7 +77,7 @@ impl<'a> Tally<'a> {
     pub fn new(oracle: &'a Oracle) -> Self {
         Self {
             oracle,
-            times: vec![0; oracle.len()],
+            times: vec![0; oracle.clicks()],
             rows: 0,
             bytes: 0,
             wrong: 0,

@@ -95,7 +95,7 @@ fn follow(stage: &Stage, contender: Contender, job: &Job, load: &Load) -> Result
     let sender = Sender::open(&stage.settings())?;
     watched.probe(load.probes().events(), &sender, &job.topics)?;
 
-    let sent: Vec<OnceLock<Instant>> = (0..oracle.len()).map(|_| OnceLock::new()).collect();
+    let sent: Vec<OnceLock<Instant>> = (0..oracle.clicks()).map(|_| OnceLock::new()).collect();
     let begun = Instant::now();
     let (killed, cores) = thread::scope(|scope| {
         let events = load.all().events();
