@@ -68,7 +68,7 @@ What is measured, and how each contender is set up, stands in docs/performance.m
 
 Examples:
   bench/run                                        us beside the limit of the machine
-  bench/run --all                                  everybody, three times; takes an hour and a quarter
+  bench/run --all                                  everybody, three times; takes more than an hour
   bench/run --all --events 100000 --runs 1 --seconds 5 --docs /tmp/docs
                                                    everything once, small, to see that it works
   bench/run --only rtf,flink --rates 0 --recovery-rate 0
