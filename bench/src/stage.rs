@@ -14,6 +14,7 @@ pub const INPUT_PARTITIONS: u32 = 4;
 /// Partitions of the log, and so streams in Redis.
 pub const LOG_PARTITIONS: u32 = 16;
 const FLUSH_WITHIN: Duration = Duration::from_secs(120);
+const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
 /// The input topics of a run.
 pub struct Topics {
@@ -45,7 +46,6 @@ impl Topics {
 pub struct Stage {
     pub kafka: Kafka,
     pub redis: Redis,
-    pub events: u64,
     /// Process ids of Kafka and Redis.
     pub servers: (u32, u32),
     folder: TempDir,
@@ -61,7 +61,6 @@ impl Stage {
         let stage = Self {
             kafka,
             redis,
-            events,
             servers,
             folder: rtf_testing::temp_folder("bench")?,
         };
@@ -92,6 +91,24 @@ impl Stage {
             topics.send(&sender, &event)?;
         }
         Ok(sender.flush(FLUSH_WITHIN)?)
+    }
+
+    /// Where something of this name keeps what it has to keep.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Removes what a run of this name has left: topics whose names begin with it, its folder, and all that Redis holds.
+    pub fn clear(&self, name: &str) -> Result<()> {
+        let topics = format!("{name}.*");
+        let arguments = ["--delete", "--if-exists", "--topic", &topics];
+        self.kafka.tool(TOPIC_TOOL, &arguments, "")?;
+        self.redis.flushall()?;
+        let folder = self.folder(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        Ok(())
     }
 
     pub fn log(&self, name: &str) -> PathBuf {

@@ -4,6 +4,7 @@ use crate::Policy;
 use crate::event::Event;
 use crate::store::cost;
 use quick_cache::Weighter;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const KEY_BYTES: usize = 96;
 /// About what an event and its key take; the cache is laid out for so many.
 const TYPICAL_BYTES: usize = 512;
+
+/// Events of a key. Most keys have one, which needs no memory of its own here.
+pub(crate) type Found = SmallVec<[Event; 1]>;
 
 /// The first events of a key on disk.
 pub(crate) struct KeyEvents {
@@ -21,12 +25,12 @@ pub(crate) struct KeyEvents {
 
 impl KeyEvents {
     /// Of what was found, in any order.
-    pub fn of(mut events: Vec<Event>, mut is_cut: bool, policy: &Policy) -> Self {
+    pub fn of(mut events: Found, mut is_cut: bool, policy: &Policy) -> Self {
         arrange(&mut events, policy);
         is_cut |= events.len() > policy.limit();
         events.truncate(policy.limit());
         Self {
-            events: events.into(),
+            events: events.into_boxed_slice(),
             is_cut,
         }
     }
@@ -51,7 +55,7 @@ impl KeyEvents {
 }
 
 /// Brings events into the policy's order, each record once.
-pub(crate) fn arrange(events: &mut Vec<Event>, policy: &Policy) {
+pub(crate) fn arrange(events: &mut Found, policy: &Policy) {
     events.sort_unstable_by(|a, b| policy.compare(&a.candidate(), &b.candidate()));
     events.dedup_by(|a, b| a.place() == b.place());
 }

@@ -188,21 +188,17 @@ impl EventReader {
             true => order(found.extra(usize::from(self.expires.is_some()))),
             false => Read::Missing,
         };
-        let texts = [found.id.as_deref(), Some(&*found.key), order.text()];
-        let texts = texts.into_iter().flatten();
-        let added: usize = texts.map(|text| added(payload, text)).sum();
-        let mut block = Vec::with_capacity(payload.len() + added);
-        block.extend_from_slice(payload);
-        let id = found.id.as_ref().map(|id| put(&mut block, payload, id));
+        let mut texts = Vec::new();
+        let id = found.id.as_ref().map(|id| put(&mut texts, payload, id));
         let id = id.unwrap_or_default();
-        let key = put(&mut block, payload, &found.key);
+        let key = put(&mut texts, payload, &found.key);
         let (order_kind, order) = match &order {
             Read::Number(number) => (OrderKind::Number, number.to_bits()),
-            Read::Text(text) => (OrderKind::Text, put(&mut block, payload, text).pack()),
+            Read::Text(text) => (OrderKind::Text, put(&mut texts, payload, text).pack()),
             Read::Missing => (OrderKind::Missing, 0),
         };
         Ok(Event {
-            block: block.into(),
+            block: block(payload, &texts),
             payload: short(payload.len()),
             partition: place.partition,
             offset: place.offset,
@@ -235,15 +231,6 @@ enum Read<'j> {
     Missing,
 }
 
-impl Read<'_> {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
 fn order(raw: Option<&str>) -> Read<'_> {
     let is_text = raw.is_some_and(|raw| raw.starts_with('"'));
     match rtf_json::text("", raw) {
@@ -262,19 +249,19 @@ fn within(payload: &[u8], text: &str) -> Option<usize> {
     borrowed.then(|| text.as_ptr().addr() - payload.as_ptr().addr())
 }
 
-/// Bytes a text adds to a block.
-fn added(payload: &[u8], text: &str) -> usize {
-    match within(payload, text) {
-        Some(_) => 0,
-        None => text.len(),
+/// The payload and what follows it; mostly nothing does.
+fn block(payload: &[u8], texts: &[u8]) -> Arc<[u8]> {
+    match texts {
+        [] => payload.into(),
+        texts => [payload, texts].concat().into(),
     }
 }
 
-/// Finds a text in the payload, or appends it.
-fn put(block: &mut Vec<u8>, payload: &[u8], text: &str) -> Span {
+/// Finds a text in the payload, or adds it to what follows it.
+fn put(texts: &mut Vec<u8>, payload: &[u8], text: &str) -> Span {
     let at = within(payload, text).unwrap_or_else(|| {
-        block.extend_from_slice(text.as_bytes());
-        block.len() - text.len()
+        texts.extend_from_slice(text.as_bytes());
+        payload.len() + texts.len() - text.len()
     });
     Span {
         at: short(at),

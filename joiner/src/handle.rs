@@ -16,6 +16,7 @@ use rtf_proto::{
     PartitionId, Registration, Registry, RegistryError, Verdict, WakeupStream,
 };
 use rtf_service::mutant;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -154,7 +155,7 @@ impl Shared {
 /// What is to be registered for an event with these partners, the best first.
 fn registration(event: ForeignEvent, partners: &[Event]) -> Registration {
     let newest = partners.iter().map(|p| p.place().kafka_ts).max();
-    let primary: Vec<&[u8]> = partners.iter().map(Event::payload).collect();
+    let primary: SmallVec<[&[u8]; 1]> = partners.iter().map(Event::payload).collect();
     let row = row::open(&RowParts {
         id: &event.id,
         key: &event.key,

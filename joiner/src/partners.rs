@@ -5,9 +5,8 @@
 //! answer in time nothing is known, and nothing is claimed.
 
 use crate::disk::DiskError;
-use crate::event::Event;
 use crate::handle::Shared;
-use crate::primaries::{Cold, KeyEvents, Look};
+use crate::primaries::{Cold, Found, KeyEvents, Look};
 use crate::state::State;
 use rtf_proto::JoinKey;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ const ROUNDS: usize = 8;
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Partners {
     /// The best first; there is one at the least.
-    Some(Vec<Event>),
+    Some(Found),
     /// The key is wanted from now on.
     None,
     /// Nothing yet.
@@ -94,7 +93,7 @@ fn look(
 }
 
 /// Under the lock that remembers what is wanted.
-fn known(state: &mut State, key: &JoinKey, events: Vec<Event>) -> Partners {
+fn known(state: &mut State, key: &JoinKey, events: Found) -> Partners {
     if events.is_empty() {
         state.want(key.as_bytes());
         return Partners::None;

@@ -34,6 +34,7 @@ mod leadership;
 mod lineage;
 mod log_topic;
 mod memory;
+mod name;
 mod operator;
 mod pending;
 mod rebuild;

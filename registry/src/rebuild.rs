@@ -2,6 +2,7 @@
 //! that a log lost its beginning. Knows nothing of what the view holds.
 
 use crate::error::RegistryFailure;
+use crate::name::{self, Named, name_of};
 use crate::store;
 use rtf_kafka::{Cluster, KafkaError, Sender, Settings};
 use rtf_proto::control::{Checkpoint, Control};
@@ -85,9 +86,8 @@ impl Rebuild {
         if view.exists() {
             moves.push(aside(view));
         }
-        let name = data.join("log");
-        if is_of_another(&name, topic, log).map_err(failed)? {
-            moves.push(aside(name));
+        if is_of_another(data, topic, log).map_err(failed)? {
+            moves.push(aside(data.join("log")));
         }
         Ok(Self {
             moves,
@@ -112,13 +112,13 @@ impl Rebuild {
     }
 }
 
-/// Whether the directory's name of a log is there, and names another one than the topic is now.
-fn is_of_another(name: &Path, topic: &str, log: Option<LogId>) -> io::Result<bool> {
-    match fs::read_to_string(name) {
-        Ok(found) => Ok(log.is_none_or(|log| found != store::name_of(log, topic))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+/// Whether the directory names a log, and another one than the topic is now.
+fn is_of_another(data: &Path, topic: &str, log: Option<LogId>) -> io::Result<bool> {
+    Ok(match name::read(data)? {
+        Named::Nothing => false,
+        Named::Log(found) => log.is_none_or(|log| found != name_of(log, topic)),
+        Named::Damaged => true,
+    })
 }
 
 /// Appends an empty checkpoint to each partition that lost its beginning: whatever was resolved there counts as never resolved, and replicas
@@ -182,7 +182,7 @@ mod tests {
         assert!(plan(&data, Some(LOG)).moves().is_empty());
         assert!(!data.exists(), "a plan changes nothing");
         fs::create_dir_all(data.join("view")).unwrap();
-        fs::write(data.join("log"), store::name_of(LOG, "t.joins")).unwrap();
+        crate::name::write(&data, &name_of(LOG, "t.joins")).unwrap();
 
         let view = |n: u32| ("view".to_owned(), format!("view.aside-{n}"));
         plan(&data, Some(LOG)).execute().unwrap();

@@ -1,7 +1,7 @@
 //! Blocks and states in sled: a view of the log that can be thrown away.
 //!
 //! ```text
-//! <data>/log                    which log this is a view of
+//! <data>/log                    which log this is a view of: see [`crate::name`]
 //! <data>/view/bucket-<ms>/      a sled database per bucket: `b`,partition,block → block; `a`,partition → state
 //! <data>/view/sealed-<ms>/      a bucket that does not grow any more, rewritten: see [`crate::sealed`]
 //! <data>/view/rejected-<n>      offsets of partition n's events that did not win: see [`crate::rejected`]
@@ -17,6 +17,7 @@ use crate::block::{DamagedBlock, Entry};
 use crate::database::{Batch, Database};
 use crate::error::RegistryFailure;
 use crate::lineage::Lineage;
+use crate::name::{self, Named, name_of};
 use crate::rejected;
 use crate::sealed::{Sealed, SealedEntry, Sealer};
 use bytes::{Buf, BufMut};
@@ -36,6 +37,7 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// How long to wait for a lock that is being given up.
 const LOCK_WITHIN: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(20);
+const VIEW: &str = "view";
 const BLOCK: u8 = b'b';
 const STATE: u8 = b'a';
 const BUCKET_PREFIX: &str = "bucket-";
@@ -290,7 +292,7 @@ impl Store {
     }
 
     fn view(&self) -> PathBuf {
-        self.data.join("view")
+        self.data.join(VIEW)
     }
 
     fn path_of(&self, bucket: BucketId) -> PathBuf {
@@ -596,22 +598,36 @@ fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> 
             "another process uses this directory; each registry needs its own [registry].data";
         RegistryFailure::data(data, words)
     })?;
+    let failed = |error| RegistryFailure::data(data, error);
     let ours = name_of(log, topic);
-    match name(data, &ours) {
-        Ok(None) => Ok(lock),
-        Ok(Some(found)) => Err(RegistryFailure::OtherLog {
-            path: data.into(),
-            topic: topic.into(),
-            found,
-            wanted: log,
-        }),
-        Err(error) => Err(RegistryFailure::data(data, error)),
+    match name::read(data).map_err(failed)? {
+        Named::Log(found) if found == ours => return Ok(lock),
+        Named::Log(found) => {
+            return Err(RegistryFailure::OtherLog {
+                path: data.into(),
+                topic: topic.into(),
+                found,
+                wanted: log,
+            });
+        }
+        Named::Nothing => {}
+        Named::Damaged => {
+            let view = data.join(VIEW);
+            if view.exists() {
+                set_aside(
+                    &view,
+                    "the name of the log that it was made from is damaged",
+                )?;
+            }
+        }
     }
+    name::write(data, &ours).map_err(failed)?;
+    Ok(lock)
 }
 
 /// Has the next start set the view aside and make it anew, for this reason.
 pub fn condemn(data: &Path, words: &str) {
-    let marked = fs::write(data.join("view").join(CONDEMNED), words);
+    let marked = fs::write(data.join(VIEW).join(CONDEMNED), words);
     tracing::error!(
         reason = words,
         ?marked,
@@ -633,30 +649,6 @@ pub fn lock(data: &Path) -> io::Result<Option<File>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-    }
-}
-
-/// What a directory's file `log` says.
-pub fn name_of(log: LogId, topic: &str) -> String {
-    format!("{log} {topic}\n")
-}
-
-/// Writes our name unless there is one; returns another's.
-fn name(data: &Path, ours: &str) -> io::Result<Option<String>> {
-    let file = data.join("log");
-    match fs::read_to_string(&file) {
-        Ok(found) if found == ours => Ok(None),
-        Ok(found) => Ok(Some(found.trim().into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Written whole or not at all.
-            let partial = data.join("log.partial");
-            fs::write(&partial, ours)?;
-            File::open(&partial)?.sync_all()?;
-            fs::rename(&partial, &file)?;
-            File::open(data)?.sync_all()?;
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -152,6 +152,26 @@ fn another_logs_directory_is_refused_by_name() {
     );
 }
 
+/// Seen with real faults: a byte of the topic's name changed on the disk, and the replica took its directory for another join's for ever.
+#[test]
+fn a_damaged_name_is_no_other_logs_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut remembered, _) = open(folder.path());
+    take(&store, &mut remembered, 0, 0, b"a");
+    commit(&store, &mut remembered, 1);
+    drop((remembered, store));
+    let name = folder.path().join("log");
+    let mut bytes = fs::read(&name).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&name, bytes).unwrap();
+    let (store, _, state) = open(folder.path());
+    assert_eq!(state, State::default());
+    assert!(folder.path().join("view.broken-0").exists());
+    drop(store);
+    open(folder.path());
+    assert!(!folder.path().join("view.broken-1").exists());
+}
+
 #[test]
 fn a_torn_database_is_set_aside_and_begun_anew() {
     let folder = tempfile::tempdir().unwrap();

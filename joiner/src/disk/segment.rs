@@ -4,6 +4,7 @@ use super::error::{At, DiskError};
 use super::filter::Filter;
 use super::writer::{CRC_BYTES, ENTRY_HEADER_BYTES, ID_BYTES, PAGE_IDS};
 use super::{Age, EXPIRY_SPAN_MS};
+use crate::cache::Found as Events;
 use crate::event::{Event, Stored};
 use bytes::{Buf, BufMut};
 use parking_lot::RwLock;
@@ -171,7 +172,7 @@ impl Segment {
         key: &[u8],
         now_ms: i64,
         limit: usize,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), DiskError> {
         let fences = &self.summary.fences;
         let enough = events.len() + limit;

@@ -224,8 +224,8 @@ pub(crate) fn partitions<C: ClientContext>(
 /// Between two questions to a partition whose leader is being elected.
 const ELECTION_POLL: Duration = Duration::from_millis(50);
 
-/// The partition's first offset and its end (one past the last). A topic made a moment ago may have no leader yet: asked again
-/// until `timeout`.
+/// The partition's first offset and its end (one past the last). A topic made a moment ago may have no leader yet, and a new leader may not know its
+/// high watermark yet (KIP-207): asked again until `timeout`.
 pub(crate) fn watermarks<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -241,6 +241,7 @@ pub(crate) fn watermarks<C: ClientContext>(
             Err(Native::MetadataFetch(
                 Code::NotLeaderForPartition
                 | Code::LeaderNotAvailable
+                | Code::OffsetNotAvailable
                 | Code::UnknownTopicOrPartition
                 | Code::UnknownPartition,
             )) if Instant::now() < deadline => {

@@ -74,6 +74,13 @@ impl Kind {
     pub(crate) fn family(&self) -> &'static str {
         self.name.split('.').next().unwrap_or(self.name)
     }
+
+    /// Whether the two may get in each other's way: one freezes or kills what the other wants to stop or to start.
+    pub(crate) fn may_undo(&self, other: &Self) -> bool {
+        const OF_PROCESSES: [&str; 5] = ["kill", "away", "freeze", "stop", "disk"];
+        let is_of_processes = |kind: &Self| OF_PROCESSES.contains(&kind.family());
+        self.family() == other.family() || (is_of_processes(self) && is_of_processes(other))
+    }
 }
 
 /// Where Debian has it.

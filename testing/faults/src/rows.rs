@@ -52,7 +52,7 @@ impl Rows {
         let proxy = || -> Result<Proxy> {
             Proxy::between(SocketAddr::new(own_ip.parse()?, free_port()?), address)
         };
-        let rows = Self {
+        let mut rows = Self {
             proxies: [proxy()?, proxy()?, proxy()?],
             nodes: [first, second],
             sentinel,
@@ -122,10 +122,11 @@ impl Rows {
     }
 
     /// Waits until the replica has what the primary has, or is about to.
-    pub(crate) fn wait_in_step(&self) -> Result<()> {
-        let primary = &self.nodes[self.primary];
+    pub(crate) fn wait_in_step(&mut self) -> Result<()> {
         wait_until("the replica of Redis is in step", IN_STEP_WITHIN, || {
-            let mut connection = primary.connection().ok()?;
+            // The Sentinel may have yet another primary meanwhile.
+            self.follow().ok()?;
+            let mut connection = self.primary().connection().ok()?;
             let info: String = redis::cmd("INFO")
                 .arg("replication")
                 .query(&mut connection)

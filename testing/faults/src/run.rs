@@ -119,8 +119,7 @@ fn shoot(stage: &mut Stage, plan: &Plan, load: &Load, ledger: &mut Ledger) -> Re
             stage.tend_for(pause)?;
             let is_paired = !plan.single && stage.rng.random_ratio(1, PAIRED_ONE_IN);
             let second = if is_paired { round.next() } else { None };
-            // Two of one family may undo each other.
-            let second = second.filter(|second| second.family() != kind.family());
+            let second = second.filter(|second| !second.may_undo(kind));
             one(stage, load, ledger, kind, second)?;
         }
     }
@@ -144,10 +143,13 @@ fn one(
     }
     let whom: Vec<_> = on.iter().map(|(_, begun)| begun.whom.clone()).collect();
     stage.say(&format!("{}: {}", stage.during, whom.join(" + ")));
-    let hold = kinds.iter().map(|kind| kind.hold).max().unwrap_or_default();
-    stage.tend_for(hold)?;
-    let healing = stage.meter.now();
+    let held = Instant::now();
+    // Each after its own time: a Redis that is frozen for as long as its company has another primary afterwards.
+    on.sort_by_key(|(kind, _)| kind.hold);
+    let mut healing = began;
     for (kind, begun) in on {
+        stage.tend_for(kind.hold.saturating_sub(held.elapsed()))?;
+        healing = stage.meter.now();
         (begun.heal)(stage).with_context(|| format!("{} is not healed", kind.name))?;
     }
     let healing = stage.healed.take().unwrap_or(healing);

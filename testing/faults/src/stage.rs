@@ -227,13 +227,7 @@ impl Stage {
                 self.ended.insert(instance, Instant::now());
                 let log = process.log().unwrap_or_default();
                 let words = log.lines().last().unwrap_or_default().to_owned();
-                self.say(&format!("{instance} ended ({status}): {words}"));
-                self.exits.push(Exit {
-                    who: instance.to_string(),
-                    status: status.to_string(),
-                    words,
-                    during: self.during.clone(),
-                });
+                self.ended_badly(instance, status.to_string(), words);
                 continue;
             };
             if since.elapsed() >= RESTART_AFTER {
@@ -242,6 +236,31 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Has it stop. One that does so late, or not in order, is a finding and not the end of the run.
+    pub(crate) fn stop(&mut self, instance: Instance) -> Result<()> {
+        let Err(error) = self.pipeline.stop(instance) else {
+            return Ok(());
+        };
+        let words = format!("{error:#}")
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned();
+        self.ended_badly(instance, "told to stop".into(), words);
+        self.pipeline.kill9(instance)
+    }
+
+    /// Writes down who ended otherwise than by our hand.
+    fn ended_badly(&mut self, instance: Instance, status: String, words: String) {
+        self.say(&format!("{instance} ended ({status}): {words}"));
+        self.exits.push(Exit {
+            who: instance.to_string(),
+            status,
+            words,
+            during: self.during.clone(),
+        });
     }
 
     /// Looks after all for so long.

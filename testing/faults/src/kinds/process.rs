@@ -121,7 +121,7 @@ fn stop_site(stage: &mut Stage) -> Result<Begun> {
     let site = stage.pick(&[0, 1]);
     let all: Vec<_> = EVERYBODY.into_iter().filter(|i| i.1 == site).collect();
     for instance in &all {
-        stage.pipeline.stop(*instance)?;
+        stage.stop(*instance)?;
         stage.pipeline.start(*instance)?;
     }
     let name = if site == 0 { "east" } else { "west" };

@@ -1,0 +1,154 @@
+//! Throughput over a backlog, from process start until the last row is visible.
+
+use crate::contest::contender::{self, Contender, Job};
+use crate::contest::oracle::{Faults, Oracle, Tally};
+use crate::contest::output::{Output, Place};
+use crate::stage::{Stage, Topics};
+use anyhow::{Result, bail};
+use rtf_testing::Process;
+use rtf_testing::cost::{cpu_seconds, peak_mib};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+const SAMPLE_EVERY: Duration = Duration::from_millis(25);
+/// When nothing has come for so long, it is looked at whether that was all.
+const QUIET: Duration = Duration::from_secs(2);
+/// When nothing has come for so long, nothing more will.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// One run.
+#[derive(Serialize)]
+pub struct Backlog {
+    pub rows_per_second: f64,
+    pub first_row_seconds: f64,
+    pub peak_mib: f64,
+    /// CPU seconds per million rows.
+    pub own_cpu: f64,
+    pub kafka_cpu: f64,
+    pub redis_cpu: f64,
+    pub row_bytes: f64,
+    #[serde(flatten)]
+    pub faults: Faults,
+}
+
+/// What was seen at one moment.
+struct Sample {
+    seconds: f64,
+    ends: Vec<u64>,
+    /// Own, Kafka's, Redis's.
+    cpu: [f64; 3],
+    peak_mib: u64,
+}
+
+/// Runs it over the backlog; its rows, topics and files are gone afterwards.
+pub fn measure(stage: &Stage, contender: Contender, turn: u32, oracle: &Oracle) -> Result<Backlog> {
+    let job = Job {
+        name: format!("backlog{turn}-{}", contender.word()),
+        topics: Topics::backlog(),
+    };
+    contender.prepare(stage, &job)?;
+    let run = run(stage, contender, &job, oracle);
+    stage.clear(&job.name)?;
+    run
+}
+
+fn run(stage: &Stage, contender: Contender, job: &Job, oracle: &Oracle) -> Result<Backlog> {
+    let mut output = contender.output(stage, job)?;
+    let before = cpu(stage, None)?;
+    let begun = Instant::now();
+    let mut process = contender.start(stage, job)?;
+    let mut samples = Vec::new();
+    let mut tally = Tally::new(oracle);
+    let mut last = vec![0; output.ends()?.len()];
+    loop {
+        watch(stage, &mut process, &mut output, begun, &mut samples)?;
+        let mut each = |place: Place, row: &[u8]| {
+            tally.count(row);
+            last[place.partition] = place.end;
+        };
+        while output.read(&mut each)? > 0 {}
+        if tally.is_complete() || quiet_for(&samples) > STALLED {
+            break;
+        }
+    }
+    contender::stop(process)?;
+    figures(&samples, &last, before, &tally)
+}
+
+/// Takes samples until nothing moves any more.
+fn watch(
+    stage: &Stage,
+    process: &mut Process,
+    output: &mut Output,
+    begun: Instant,
+    samples: &mut Vec<Sample>,
+) -> Result<()> {
+    let from = Instant::now();
+    loop {
+        if !process.is_running()? {
+            bail!("it ended:\n{}", process.log()?);
+        }
+        samples.push(Sample {
+            seconds: begun.elapsed().as_secs_f64(),
+            ends: output.ends()?,
+            cpu: cpu(stage, Some(process))?,
+            peak_mib: peak_mib(process.pid())?,
+        });
+        let quiet = quiet_for(samples);
+        let has_rows = samples.last().is_some_and(|last| is_begun(&last.ends));
+        if quiet > STALLED || (has_rows && quiet > QUIET && from.elapsed() > QUIET) {
+            return Ok(());
+        }
+        std::thread::sleep(SAMPLE_EVERY);
+    }
+}
+
+/// How long the last sample's ends have stood.
+fn quiet_for(samples: &[Sample]) -> Duration {
+    let Some(last) = samples.last() else {
+        return Duration::ZERO;
+    };
+    let same = samples
+        .iter()
+        .rev()
+        .take_while(|sample| sample.ends == last.ends);
+    let since = same.last().map_or(last.seconds, |sample| sample.seconds);
+    Duration::from_secs_f64(last.seconds - since)
+}
+
+fn is_begun(ends: &[u64]) -> bool {
+    ends.iter().any(|end| *end > 0)
+}
+
+fn cpu(stage: &Stage, process: Option<&Process>) -> Result<[f64; 3]> {
+    let own = process.map_or(Ok(0.0), |process| cpu_seconds(process.pid()))?;
+    let (kafka, redis) = stage.servers;
+    Ok([own, cpu_seconds(kafka)?, cpu_seconds(redis)?])
+}
+
+/// `last`: the end of each partition's last row.
+fn figures(
+    samples: &[Sample],
+    last: &[u64],
+    before: [f64; 3],
+    tally: &Tally<'_>,
+) -> Result<Backlog> {
+    let is_done = |sample: &&Sample| sample.ends.iter().zip(last).all(|(end, last)| end >= last);
+    let first = samples.iter().find(|sample| is_begun(&sample.ends));
+    let (Some(first), Some(done)) = (first, samples.iter().find(is_done)) else {
+        bail!("no row came");
+    };
+    let faults = tally.faults();
+    let rows = (tally.clicks() - faults.missing) as f64;
+    let per_million = |at: usize| (done.cpu[at] - before[at]) * 1e6 / rows;
+    Ok(Backlog {
+        rows_per_second: rows / done.seconds,
+        first_row_seconds: first.seconds,
+        peak_mib: done.peak_mib as f64,
+        own_cpu: per_million(0),
+        kafka_cpu: per_million(1),
+        redis_cpu: per_million(2),
+        row_bytes: tally.row_bytes() as f64,
+        faults,
+    })
+}

@@ -1,0 +1,246 @@
+//! The tables, as Markdown, and where they go in a document. Measures nothing.
+
+use crate::contest::chart;
+use crate::contest::contender::Contender;
+use crate::contest::figures::{Spread, number};
+use crate::contest::oracle::Faults;
+use crate::contest::results::{Results, sum};
+use anyhow::{Context, Result};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+/// What the command writes stands between these lines of the document; all else is its author's.
+const BEGIN: &str = "<!-- written by bench/run: begin -->";
+const END: &str = "<!-- written by bench/run: end -->";
+const DOCUMENT: &str = "performance.md";
+const PICTURE: &str = "images/peers.svg";
+
+/// What was measured how.
+pub struct Report<'a> {
+    pub results: &'a [Results],
+    pub events: u64,
+    pub runs: u32,
+    pub seconds: u64,
+    pub rates: &'a [u32],
+    pub recovery_rate: u32,
+    /// When, on what and how busy it was before.
+    pub circumstances: &'a str,
+}
+
+impl Report<'_> {
+    /// Puts tables and picture into this folder's document on performance.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder.join("images"))?;
+        let svg = chart::draw(self.results, self.rates);
+        fs::write(folder.join(PICTURE), svg)?;
+        let path = folder.join(DOCUMENT);
+        let text = fs::read_to_string(&path).unwrap_or_else(|_| format!("{BEGIN}\n{END}\n"));
+        let picture =
+            format!("![Throughput, CPU, memory, latency and recovery of each]({PICTURE})");
+        let text = replaced(
+            &text,
+            &format!("{}\n\n{picture}", self.markdown().trim_end()),
+        )
+        .with_context(|| format!("{} has no lines {BEGIN} and {END}", path.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// All tables.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("{}\n", self.circumstances);
+        if self.events > 0 {
+            text += &self.backlog();
+        }
+        for rate in self.rates {
+            text += &self.latency(*rate);
+        }
+        if self.recovery_rate > 0 {
+            text += &self.recovery();
+        }
+        let failures = self.results.iter().flat_map(|results| {
+            let failures = results.failures.iter();
+            failures.map(|words| format!("- {}: {words}\n", results.contender.title()))
+        });
+        let failures: String = failures.collect();
+        if !failures.is_empty() {
+            text += &format!("\nRuns that did not come to their end:\n\n{failures}");
+        }
+        text
+    }
+
+    fn backlog(&self) -> String {
+        let heading = format!(
+            "Backlog: {} clicks and as many queries, from process start to the last row visible, median (least–most) of {} in turns",
+            self.events, self.runs
+        );
+        let columns = [
+            "",
+            "promises",
+            "rows/s",
+            "of the limit",
+            "first row s",
+            "peak RSS MiB",
+            "own CPU s / M rows",
+            "Kafka",
+            "Redis",
+            "bytes a row",
+        ];
+        let limit = self.median_rate(Contender::PassThrough);
+        let rows = self.results.iter().map(|results| {
+            let figure =
+                |figure: fn(&super::backlog::Backlog) -> f64| cell(results.backlog(figure));
+            let rate = results.backlog(|run| run.rows_per_second);
+            let share = rate
+                .zip(limit)
+                .map(|(rate, limit)| 100.0 * rate.median / limit);
+            let faults = sum(results.backlogs.iter().map(|run| run.faults));
+            let cells = vec![
+                results.contender.title().into(),
+                results.contender.promise().into(),
+                cell(rate),
+                share.map_or("–".into(), |share| format!("{share:.0} %")),
+                figure(|run| run.first_row_seconds),
+                figure(|run| run.peak_mib),
+                figure(|run| run.own_cpu),
+                figure(|run| run.kafka_cpu),
+                figure(|run| run.redis_cpu),
+                results
+                    .backlog(|run| run.row_bytes)
+                    .map_or("–".into(), |bytes| number(bytes.median)),
+            ];
+            (cells, faults)
+        });
+        let mut text = table(&heading, &columns, rows);
+        if let Some(ours) = self.median_rate(Contender::Rtf) {
+            text += &self.ratios(ours);
+        }
+        text
+    }
+
+    fn median_rate(&self, contender: Contender) -> Option<f64> {
+        let mut all = self.results.iter();
+        let results = all.find(|results| results.contender == contender)?;
+        Some(results.backlog(|run| run.rows_per_second)?.median)
+    }
+
+    fn ratios(&self, ours: f64) -> String {
+        let others = self.results.iter().map(|results| results.contender);
+        let others =
+            others.filter(|other| !matches!(other, Contender::Rtf | Contender::PassThrough));
+        let ratios = others.filter_map(|other| {
+            let rate = self.median_rate(other)?;
+            Some(format!("{:.1} times {}", ours / rate, other.title()))
+        });
+        let ratios: Vec<String> = ratios.collect();
+        if ratios.is_empty() {
+            return String::new();
+        }
+        format!("\n`rtf run` is {} (medians).\n", ratios.join(", "))
+    }
+
+    fn latency(&self, rate: u32) -> String {
+        let heading = format!(
+            "Latency at {rate} clicks a second over {} s, ms from handing the click to the producer to reading its row",
+            self.seconds
+        );
+        let columns = [
+            "",
+            "p50",
+            "p90",
+            "p99",
+            "p99.9",
+            "max",
+            "cores busy: own",
+            "Kafka",
+            "Redis",
+        ];
+        let rows = self.results.iter().map(|results| {
+            let mut cells = vec![results.contender.title().into()];
+            cells.extend((0..5).map(|i| cell(results.latency(rate, |run| run.quantiles_ms[i]))));
+            cells.extend((0..3).map(|i| cell(results.latency(rate, |run| run.cores[i]))));
+            let runs = results.latencies.get(&rate).into_iter().flatten();
+            (cells, sum(runs.map(|run| run.faults)))
+        });
+        table(&heading, &columns, rows)
+    }
+
+    fn recovery(&self) -> String {
+        let heading = format!(
+            "`kill -9` at {} clicks a second, started again at once",
+            self.recovery_rate
+        );
+        let columns = ["", "longest gap s", "caught up after s"];
+        let rows = self
+            .results
+            .iter()
+            .filter(|results| results.contender.joins());
+        let rows = rows.map(|results| {
+            let cells = vec![
+                results.contender.title().into(),
+                cell(results.gap()),
+                cell(results.caught_up()),
+            ];
+            (cells, sum(results.recoveries.iter().map(|run| run.faults)))
+        });
+        table(&heading, &columns, rows)
+    }
+}
+
+fn cell(spread: Option<Spread>) -> String {
+    spread.map_or("–".into(), |spread| spread.to_string())
+}
+
+/// Every table ends with what was not as promised, all runs together.
+fn table(
+    heading: &str,
+    columns: &[&str],
+    rows: impl Iterator<Item = (Vec<String>, Faults)>,
+) -> String {
+    let mut text = format!("\n**{heading}**\n\n");
+    let mut line = |cells: &[String]| {
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    };
+    let faults = ["missing", "duplicated", "wrong"];
+    let head: Vec<String> = columns
+        .iter()
+        .chain(&faults)
+        .map(|name| (*name).into())
+        .collect();
+    line(&head);
+    line(&vec!["---".into(); head.len()]);
+    for (
+        mut cells,
+        Faults {
+            missing,
+            duplicated,
+            wrong,
+        },
+    ) in rows
+    {
+        cells.extend([missing, duplicated, wrong].map(|rows| rows.to_string()));
+        line(&cells);
+    }
+    text
+}
+
+/// The document with what stands between the two lines replaced.
+fn replaced(document: &str, text: &str) -> Option<String> {
+    let (before, rest) = document.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n\n{text}\n\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_lines_is_replaced() {
+        let document = format!("# head\n{BEGIN}\nold\n{END}\ntail\n");
+        let once = replaced(&document, "new").unwrap();
+        assert_eq!(once, format!("# head\n{BEGIN}\n\nnew\n\n{END}\ntail\n"));
+        assert_eq!(replaced(&once, "new").unwrap(), once);
+        assert_eq!(replaced("# head\n", "new"), None);
+    }
+}
