@@ -64,7 +64,7 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-What is measured, and how each contender is set up, stands in docs/performance.md.
+What is measured, and how each contender is set up, stands in bench/README.md.
 
 Examples:
   bench/run                                        us beside the limit of the machine

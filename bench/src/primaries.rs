@@ -2,14 +2,11 @@
 //! fetched from Kafka by their offsets.
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
-use rtf_joiner::parts::Store;
+use rtf_joiner::parts::{RegistersAll, Store};
 use rtf_joiner::{Options, Policy};
 use rtf_kafka::{Isolation, Polled, Sender, Settings, Start, Tail};
 use rtf_proto::{
-    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, SourceId,
-    Token, TopicId, Verdict,
+    EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Original, Source, Token, TopicId,
 };
 use rtf_testing::cost::{cpu_seconds, peak_mib, resident_mib};
 use std::path::{Path, PathBuf};
@@ -47,28 +44,6 @@ pub struct Args {
     /// Only open what is in --dir and ask: what this process then holds is all of it
     #[arg(long, hide = true)]
     open_only: bool,
-}
-
-/// Registers everything.
-struct Yes;
-
-#[async_trait]
-impl Registry for Yes {
-    async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
-        Ok(vec![Verdict::Registered(0); batch.len()])
-    }
-    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-    async fn progress(&self, _: Vec<(SourceId, u64)>) -> Result<(), RegistryError> {
-        Ok(())
-    }
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-    async fn status(&self) -> Result<RegistryStatus, RegistryError> {
-        Err(RegistryError::Busy)
-    }
 }
 
 fn options(args: &Args, dir: &Path) -> Options {
@@ -135,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn load(args: &Args, dir: &Path) -> Result<()> {
-    let mut store = Store::open(&options(args, dir), Arc::new(Yes))?;
+    let mut store = Store::open(&options(args, dir), Arc::new(RegistersAll))?;
     let making = making(value)?;
     let (began, before) = (Instant::now(), own_cpu()?);
     for n in 0..args.events {
@@ -160,7 +135,7 @@ fn load(args: &Args, dir: &Path) -> Result<()> {
 
 fn opened(args: &Args, dir: &Path) -> Result<()> {
     let began = Instant::now();
-    let store = Store::open(&options(args, dir), Arc::new(Yes))?;
+    let store = Store::open(&options(args, dir), Arc::new(RegistersAll))?;
     println!(
         "open: {:.2} s, {} MiB resident",
         began.elapsed().as_secs_f64(),

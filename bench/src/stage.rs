@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use rtf_kafka::{Cluster, Sender, Settings};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Event, Share, Side};
+use rtf_testing::cost::cpu_seconds;
 use rtf_testing::{Kafka, KafkaOptions, Process, Redis, RedisOptions, rtf_binary};
 use std::path::PathBuf;
 use std::process::Command;
@@ -109,6 +110,13 @@ impl Stage {
             std::fs::remove_dir_all(folder)?;
         }
         Ok(())
+    }
+
+    /// What has been taken so far: by this process, by Kafka, by Redis.
+    pub fn cpu_seconds(&self, own: Option<&Process>) -> Result<[f64; 3]> {
+        let own = own.map_or(Ok(0.0), |process| cpu_seconds(process.pid()))?;
+        let (kafka, redis) = self.servers;
+        Ok([own, cpu_seconds(kafka)?, cpu_seconds(redis)?])
     }
 
     pub fn log(&self, name: &str) -> PathBuf {

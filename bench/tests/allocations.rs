@@ -3,17 +3,15 @@
 //! A figure that grew is a regression; one that fell is to be kept: put it into [`KEPT`].
 
 use allocation_counter::measure;
-use async_trait::async_trait;
 use bytes::Bytes;
-use rtf_joiner::parts::Store;
+use rtf_joiner::parts::{RegistersAll, Store};
 use rtf_joiner::{Options, Policy};
 use rtf_json::{Extractor, Fields, Folding, Parts};
 use rtf_proto::record::{Body, Stamp, decode, encode_event};
 use rtf_proto::row::{self, RowParts};
 use rtf_proto::{
-    AcceptedStream, EventId, ForeignEvent, Incarnation, JoinKey, JoinVerdict, Joiner, Known,
-    LookupItem, Offset, Original, Outcome, PartitionId, Registration, Registry, RegistryError,
-    RegistryStatus, Source, SourceId, Token, TopicId, Verdict,
+    EventId, ForeignEvent, Incarnation, JoinKey, JoinVerdict, Joiner, Offset, Original, Outcome,
+    PartitionId, Registration, Source, Token, TopicId,
 };
 use rtf_registry::parts::{Decision, Place, Remembered, apply};
 use std::fmt::Write;
@@ -177,28 +175,6 @@ fn close() -> u64 {
     })
 }
 
-/// Registers everything.
-struct Yes;
-
-#[async_trait]
-impl Registry for Yes {
-    async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
-        Ok(vec![Verdict::Registered(0); batch.len()])
-    }
-    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-    async fn progress(&self, _: Vec<(SourceId, u64)>) -> Result<(), RegistryError> {
-        Ok(())
-    }
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-    async fn status(&self) -> Result<RegistryStatus, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-}
-
 /// An event store, and its directory.
 fn store() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -215,7 +191,10 @@ fn store() -> (Store, tempfile::TempDir) {
         wanted_keys: 1000,
         batches_in_flight: 1,
     };
-    (Store::open(&options, Arc::new(Yes)).unwrap(), folder)
+    (
+        Store::open(&options, Arc::new(RegistersAll)).unwrap(),
+        folder,
+    )
 }
 
 fn primaries() -> u64 {

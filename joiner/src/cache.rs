@@ -14,7 +14,7 @@ const KEY_BYTES: usize = 96;
 const TYPICAL_BYTES: usize = 512;
 
 /// Events of a key. Most keys have one, which needs no memory of its own here.
-pub(crate) type Found = SmallVec<[Event; 1]>;
+pub(crate) type Events = SmallVec<[Event; 1]>;
 
 /// The first events of a key on disk.
 pub(crate) struct KeyEvents {
@@ -25,7 +25,7 @@ pub(crate) struct KeyEvents {
 
 impl KeyEvents {
     /// Of what was found, in any order.
-    pub fn of(mut events: Found, mut is_cut: bool, policy: &Policy) -> Self {
+    pub fn of(mut events: Events, mut is_cut: bool, policy: &Policy) -> Self {
         arrange(&mut events, policy);
         is_cut |= events.len() > policy.limit();
         events.truncate(policy.limit());
@@ -55,7 +55,7 @@ impl KeyEvents {
 }
 
 /// Brings events into the policy's order, each record once.
-pub(crate) fn arrange(events: &mut Found, policy: &Policy) {
+pub(crate) fn arrange(events: &mut Events, policy: &Policy) {
     events.sort_unstable_by(|a, b| policy.compare(&a.candidate(), &b.candidate()));
     events.dedup_by(|a, b| a.place() == b.place());
 }

@@ -6,7 +6,7 @@
 
 use crate::disk::DiskError;
 use crate::handle::Shared;
-use crate::primaries::{Cold, Found, KeyEvents, Look};
+use crate::primaries::{Cold, Events, KeyEvents, Look};
 use crate::state::State;
 use rtf_proto::JoinKey;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const ROUNDS: usize = 8;
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Partners {
     /// The best first; there is one at the least.
-    Some(Found),
+    Some(Events),
     /// The key is wanted from now on.
     None,
     /// Nothing yet.
@@ -93,7 +93,7 @@ fn look(
 }
 
 /// Under the lock that remembers what is wanted.
-fn known(state: &mut State, key: &JoinKey, events: Found) -> Partners {
+fn known(state: &mut State, key: &JoinKey, events: Events) -> Partners {
     if events.is_empty() {
         state.want(key.as_bytes());
         return Partners::None;

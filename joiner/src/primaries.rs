@@ -17,7 +17,7 @@
 
 use crate::Policy;
 use crate::cache::Cache;
-pub(crate) use crate::cache::{Found, KeyEvents};
+pub(crate) use crate::cache::{Events, KeyEvents};
 use crate::disk::{DiskError, Seed, Segment, is_past};
 use crate::event::{Event, Place};
 use crate::store::EventStore;
@@ -89,7 +89,7 @@ pub(crate) struct Located {
 /// What a look-up comes to.
 pub(crate) enum Look {
     /// The partners, best first.
-    Known(Found),
+    Known(Events),
     /// Segments have to be read.
     Cold(Cold),
 }
@@ -114,7 +114,7 @@ impl Cold {
         now_ms: i64,
         policy: &Policy,
     ) -> Result<Arc<KeyEvents>, DiskError> {
-        let mut events = Found::new();
+        let mut events = Events::new();
         let mut is_cut = false;
         for segment in &self.segments {
             let before = events.len();
@@ -248,7 +248,7 @@ impl Primaries {
         cold: &Cold,
         read: &Arc<KeyEvents>,
         now_ms: i64,
-    ) -> Option<Found> {
+    ) -> Option<Events> {
         let disk = self.disk.as_ref()?;
         let is_enough = read.is_enough(now_ms, self.policy.limit());
         if disk.stamp(cold.hash) != cold.stamp || !is_enough {
@@ -259,11 +259,11 @@ impl Primaries {
     }
 
     /// What memory holds of a key together with what the disk does.
-    fn with_memory(&self, key: &[u8], disk: &[Event], now_ms: i64) -> Found {
+    fn with_memory(&self, key: &[u8], disk: &[Event], now_ms: i64) -> Events {
         let limit = self.policy.limit();
         let is_live = |event: &&Event| !event.is_expired(now_ms);
         let active = self.active.find(key).map(|(_, event)| event);
-        let mut events: Found = active.filter(is_live).take(limit).cloned().collect();
+        let mut events: Events = active.filter(is_live).take(limit).cloned().collect();
         let mut sources = usize::from(!events.is_empty());
         if let Some(Frozen {
             events: frozen,
@@ -466,7 +466,7 @@ impl Primaries {
         let live = events
             .iter()
             .filter(|(number, _)| !frozen.gone.contains(*number));
-        let mut live: Found = live.map(|(_, event)| (*event).clone()).collect();
+        let mut live: Events = live.map(|(_, event)| (*event).clone()).collect();
         let mut is_cut = false;
         match disk.cache.peek(hash, first.key()) {
             Some(cached) => {

@@ -1,42 +1,17 @@
 //! Joins against events on disk, through the port.
 
-use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
-use rtf_joiner::parts::Store;
+use rtf_joiner::parts::{RegistersAll, Store};
 use rtf_joiner::{Options, Policy};
 use rtf_json::Folding;
 use rtf_proto::{
-    AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, Token,
-    TopicId, Verdict,
+    EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Original, Source, Token, TopicId,
 };
 use std::path::Path;
 use std::sync::Arc;
 
 const EVENTS: u64 = 20_000;
 const KEYS: u64 = 5_000;
-
-/// Registers everything.
-struct Yes;
-
-#[async_trait]
-impl Registry for Yes {
-    async fn register(&self, batch: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
-        Ok(vec![Verdict::Registered(0); batch.len()])
-    }
-    async fn lookup(&self, _: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-    async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {
-        Ok(())
-    }
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-    async fn status(&self) -> Result<RegistryStatus, RegistryError> {
-        Err(RegistryError::Busy)
-    }
-}
 
 fn options(data: &Path) -> Options {
     Options {
@@ -56,7 +31,7 @@ fn options(data: &Path) -> Options {
 }
 
 fn filled(data: &Path) -> Store {
-    let mut store = Store::open(&options(data), Arc::new(Yes)).unwrap();
+    let mut store = Store::open(&options(data), Arc::new(RegistersAll)).unwrap();
     for n in 0..EVENTS {
         let json = format!(r#"{{"id":{n},"k":"k{}","more":"{n:0200}"}}"#, n % KEYS);
         store.take(0, n, json.as_bytes()).unwrap();
@@ -91,7 +66,7 @@ async fn cold_keys_are_joined_and_absent_ones_wanted() {
     assert_eq!(figures.events, EVENTS);
     assert!(figures.bytes < 1 << 20, "{figures:?}");
     // Everything is cold after a restart.
-    let mut store = Store::open(&options(dir.path()), Arc::new(Yes)).unwrap();
+    let mut store = Store::open(&options(dir.path()), Arc::new(RegistersAll)).unwrap();
     assert_eq!(store.positions(), [EVENTS]);
     let joiner = store.joiner();
     let mut wakeups = joiner.wakeups().await.unwrap();
@@ -118,7 +93,7 @@ async fn cold_keys_are_joined_and_absent_ones_wanted() {
 async fn what_cannot_be_read_is_not_ready_and_never_not_found() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path()));
-    let store = Store::open(&options(dir.path()), Arc::new(Yes)).unwrap();
+    let store = Store::open(&options(dir.path()), Arc::new(RegistersAll)).unwrap();
     for entry in std::fs::read_dir(dir.path().join("events")).unwrap() {
         let path = entry.unwrap().path();
         if path

@@ -592,13 +592,13 @@ impl Store {
 
 /// Takes the directory for this process, and names the log in it, or checks the name that is there.
 fn claim(data: &Path, topic: &str, log: LogId) -> Result<File, RegistryFailure> {
-    let lock = lock(data).map_err(|error| RegistryFailure::data(data, error))?;
+    let failed = |error| RegistryFailure::data(data, error);
+    let lock = lock(data).map_err(failed)?;
     let lock = lock.ok_or_else(|| {
         let words =
             "another process uses this directory; each registry needs its own [registry].data";
         RegistryFailure::data(data, words)
     })?;
-    let failed = |error| RegistryFailure::data(data, error);
     let ours = name_of(log, topic);
     match name::read(data).map_err(failed)? {
         Named::Log(found) if found == ours => return Ok(lock),

@@ -6,7 +6,7 @@ use crate::contest::output::{Output, Place};
 use crate::stage::{Stage, Topics};
 use anyhow::{Result, bail};
 use rtf_testing::Process;
-use rtf_testing::cost::{cpu_seconds, peak_mib};
+use rtf_testing::cost::peak_mib;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub fn measure(stage: &Stage, contender: Contender, turn: u32, oracle: &Oracle) 
 
 fn run(stage: &Stage, contender: Contender, job: &Job, oracle: &Oracle) -> Result<Backlog> {
     let mut output = contender.output(stage, job)?;
-    let before = cpu(stage, None)?;
+    let before = stage.cpu_seconds(None)?;
     let begun = Instant::now();
     let mut process = contender.start(stage, job)?;
     let mut samples = Vec::new();
@@ -91,7 +91,7 @@ fn watch(
         samples.push(Sample {
             seconds: begun.elapsed().as_secs_f64(),
             ends: output.ends()?,
-            cpu: cpu(stage, Some(process))?,
+            cpu: stage.cpu_seconds(Some(process))?,
             peak_mib: peak_mib(process.pid())?,
         });
         let quiet = quiet_for(samples);
@@ -118,12 +118,6 @@ fn quiet_for(samples: &[Sample]) -> Duration {
 
 fn is_begun(ends: &[u64]) -> bool {
     ends.iter().any(|end| *end > 0)
-}
-
-fn cpu(stage: &Stage, process: Option<&Process>) -> Result<[f64; 3]> {
-    let own = process.map_or(Ok(0.0), |process| cpu_seconds(process.pid()))?;
-    let (kafka, redis) = stage.servers;
-    Ok([own, cpu_seconds(kafka)?, cpu_seconds(redis)?])
 }
 
 /// `last`: the end of each partition's last row.

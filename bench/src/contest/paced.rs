@@ -8,7 +8,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use rtf_kafka::Sender;
 use rtf_synth::{Clicks, ClicksParams, Event, Side};
 use rtf_testing::Process;
-use rtf_testing::cost::cpu_seconds;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::thread;
@@ -183,7 +182,7 @@ impl Watched<'_> {
             if let (None, Some(meter)) = (&cores, &meter)
                 && Instant::now() >= end
             {
-                cores = Some(meter.cores()?);
+                cores = Some(meter.cores(stage, &self.process)?);
             }
             if self.read()? > 0 {
                 last_row = Instant::now();
@@ -210,30 +209,23 @@ impl Watched<'_> {
 
 /// CPU seconds since a moment.
 struct Meter {
-    pids: [u32; 3],
     before: [f64; 3],
     from: Instant,
 }
 
 impl Meter {
     fn start(stage: &Stage, process: &Process) -> Result<Self> {
-        let pids = [process.pid(), stage.servers.0, stage.servers.1];
         Ok(Self {
-            before: seconds(pids)?,
-            pids,
+            before: stage.cpu_seconds(Some(process))?,
             from: Instant::now(),
         })
     }
 
-    fn cores(&self) -> Result<[f64; 3]> {
-        let now = seconds(self.pids)?;
+    fn cores(&self, stage: &Stage, process: &Process) -> Result<[f64; 3]> {
+        let now = stage.cpu_seconds(Some(process))?;
         let elapsed = self.from.elapsed().as_secs_f64();
         Ok(std::array::from_fn(|i| (now[i] - self.before[i]) / elapsed))
     }
-}
-
-fn seconds([own, kafka, redis]: [u32; 3]) -> Result<[f64; 3]> {
-    Ok([cpu_seconds(own)?, cpu_seconds(kafka)?, cpu_seconds(redis)?])
 }
 
 fn send(

@@ -4,7 +4,7 @@ use super::error::{At, DiskError};
 use super::filter::Filter;
 use super::writer::{CRC_BYTES, ENTRY_HEADER_BYTES, ID_BYTES, PAGE_IDS};
 use super::{Age, EXPIRY_SPAN_MS};
-use crate::cache::Found as Events;
+use crate::cache::Events;
 use crate::event::{Event, Stored};
 use bytes::{Buf, BufMut};
 use parking_lot::RwLock;

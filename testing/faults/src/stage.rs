@@ -226,8 +226,7 @@ impl Stage {
             let Some(since) = self.ended.get(&instance) else {
                 self.ended.insert(instance, Instant::now());
                 let log = process.log().unwrap_or_default();
-                let words = log.lines().last().unwrap_or_default().to_owned();
-                self.ended_badly(instance, status.to_string(), words);
+                self.ended_badly(instance, status.to_string(), &log);
                 continue;
             };
             if since.elapsed() >= RESTART_AFTER {
@@ -243,17 +242,13 @@ impl Stage {
         let Err(error) = self.pipeline.stop(instance) else {
             return Ok(());
         };
-        let words = format!("{error:#}")
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .to_owned();
-        self.ended_badly(instance, "told to stop".into(), words);
+        self.ended_badly(instance, "told to stop".into(), &format!("{error:#}"));
         self.pipeline.kill9(instance)
     }
 
     /// Writes down who ended otherwise than by our hand.
-    fn ended_badly(&mut self, instance: Instance, status: String, words: String) {
+    fn ended_badly(&mut self, instance: Instance, status: String, log: &str) {
+        let words = log.lines().last().unwrap_or_default().to_owned();
         self.say(&format!("{instance} ended ({status}): {words}"));
         self.exits.push(Exit {
             who: instance.to_string(),
