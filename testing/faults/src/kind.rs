@@ -32,7 +32,7 @@ pub(crate) enum Wanted {
     Measured,
 }
 
-/// Undoes a fault.
+/// Undoes a fault, and does not wait for anybody to be well: another fault may still last.
 pub(crate) type Heal = Box<dyn FnOnce(&mut Stage) -> Result<()>>;
 
 /// A fault that has begun.

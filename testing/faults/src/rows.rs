@@ -26,7 +26,8 @@ pub(crate) struct Rows {
     sentinel: Sentinel,
     proxies: [Proxy; 3],
     own_ip: &'static str,
-    primary: usize,
+    /// Which of the nodes.
+    pub(crate) primary: usize,
     /// Whether the addresses stay where they are.
     pub(crate) is_held: bool,
 }
@@ -110,9 +111,9 @@ impl Rows {
         Ok(())
     }
 
-    /// Tells the primary a setting.
-    pub(crate) fn configure(&mut self, key: &str, value: &str) -> Result<()> {
-        let mut connection = self.primary().connection()?;
+    /// Tells a node a setting.
+    pub(crate) fn configure(&mut self, node: usize, key: &str, value: &str) -> Result<()> {
+        let mut connection = self.nodes[node].connection()?;
         let set = redis::cmd("CONFIG")
             .arg("SET")
             .arg(key)

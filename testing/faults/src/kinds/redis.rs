@@ -125,8 +125,7 @@ fn flush(stage: &mut Stage) -> Result<Begun> {
 }
 
 fn full(stage: &mut Stage) -> Result<Begun> {
-    stage.rows.configure("maxmemory", "1mb")?;
-    Begun::new("primary", |stage| stage.rows.configure("maxmemory", "0"))
+    refuse_writes(stage, "maxmemory", "1mb")
 }
 
 fn read_only(stage: &mut Stage) -> Result<Begun> {
@@ -139,10 +138,14 @@ fn read_only(stage: &mut Stage) -> Result<Begun> {
 }
 
 fn no_replicas(stage: &mut Stage) -> Result<Begun> {
-    stage.rows.configure("min-replicas-to-write", "5")?;
-    Begun::new("primary", |stage| {
-        stage.rows.configure("min-replicas-to-write", "0")
-    })
+    refuse_writes(stage, "min-replicas-to-write", "5")
+}
+
+/// By a setting that is 0 by default. It is taken back from whom it was given, whoever is the primary then.
+fn refuse_writes(stage: &mut Stage, key: &'static str, value: &str) -> Result<Begun> {
+    let node = stage.rows.primary;
+    stage.rows.configure(node, key, value)?;
+    Begun::new("primary", move |stage| stage.rows.configure(node, key, "0"))
 }
 
 fn freeze(stage: &mut Stage) -> Result<Begun> {
