@@ -14,8 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Memory is flushed when it holds so much since the last flush, or an eighth of what the store may take.
-const FLUSH_BYTES: usize = 64 << 20;
+/// Memory is flushed when it holds so large a part of what the store may take: each flush costs a segment, and segments cost merges.
 const FLUSH_SHARE: usize = 8;
 /// It is flushed that often in any case, so that a restart reads no more than that again.
 const FLUSH_EVERY: Duration = Duration::from_secs(60);
@@ -74,7 +73,7 @@ impl Keeper {
         let directory = Arc::new(directory);
         let worker = Worker::start(directory.clone(), policy.clone());
         let worker = worker.map_err(|_| KeepError::Panicked)?;
-        let flush_bytes = FLUSH_BYTES.min(memory_bytes / FLUSH_SHARE);
+        let flush_bytes = memory_bytes / FLUSH_SHARE;
         let last = manifest.segments.iter().map(|listed| listed.number).max();
         let keeper = Self {
             directory,
