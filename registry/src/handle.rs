@@ -381,11 +381,14 @@ impl Registry for RegistryHandle {
                 None if is_too_old(&lane, &item.source) => batch.give(index, Verdict::TooOld),
                 None if mutant::is("miss-answered-locally") => {
                     batch.give(index, Verdict::Registered(lane.applied()));
-                    unknown.push((index, item));
+                    unknown.push((lane.partition, index, item));
                 }
-                None => unknown.push((index, item)),
+                None => unknown.push((lane.partition, index, item)),
             }
         }
+        // Those of one partition together: the producer sends what it is handed within a moment as one batch.
+        unknown.sort_by_cached_key(|(partition, ..)| *partition);
+        let unknown = unknown.into_iter().map(|(_, index, item)| (index, item));
         crash::point("registry-before-append");
         self.0.writer.append(unknown, &batch)?;
         crash::point("registry-after-append");
