@@ -750,9 +750,14 @@ fn announced_mark(mark: Offset) -> Offset {
 impl Reader {
     /// As [`run`](Self::run), as a task: time passes where the thread would wait.
     pub async fn run_simulated(mut self) -> Result<(), DispatcherError> {
-        let Some(info) = self.cluster.topic(&self.options.topic)? else {
-            let topic = self.options.topic.clone();
-            return Err(DispatcherError::TopicMissing { topic });
+        while self.tier.is_some() && self.cluster.topic(&self.options.topic)?.is_none() {
+            tokio::select! {
+                () = self.halt.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_FOR_TOPIC_EVERY) => {}
+            }
+        }
+        let Some(info) = self.find_topic()? else {
+            return Ok(());
         };
         self.topic_id = info.id;
         while !self.halt.is_cancelled() {

@@ -12,6 +12,7 @@ mod network;
 pub mod plan;
 mod process;
 mod redis;
+mod retries;
 pub mod run;
 mod trace;
 mod workload;

@@ -126,6 +126,8 @@ pub struct Plan {
     pub collects: bool,
     /// Little may wait at once: reading pauses.
     pub is_narrow: bool,
+    /// Events that wait for long are parked in retry topics.
+    pub parks: bool,
     /// When all is done, the foreign topic is deleted and made anew, and more is sent.
     pub is_made_anew: bool,
 }
@@ -154,6 +156,7 @@ impl Plan {
             sites: 1,
             collects: false,
             is_narrow: false,
+            parks: false,
             is_made_anew: false,
         };
         if random.random_ratio(1, 4) && plan.dispatchers > 1 {
@@ -165,6 +168,8 @@ impl Plan {
         plan.collects = random.random_ratio(1, 4);
         plan.is_narrow = random.random_ratio(1, 4);
         plan.is_made_anew = random.random_ratio(1, 6);
+        // A ghost in a retry topic may be older than so short a horizon, which no real one is.
+        plan.parks = random.random_ratio(1, 3) && !plan.is_forgetful;
         plan
     }
 
@@ -192,7 +197,7 @@ impl fmt::Display for Plan {
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
         write!(
             f,
-            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}; faults: {}",
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}{}; faults: {}",
             self.events,
             self.partitions,
             self.log_partitions,
@@ -208,6 +213,7 @@ impl fmt::Display for Plan {
                 ""
             },
             if self.is_poisoned { ", poisoned" } else { "" },
+            if self.parks { ", parking" } else { "" },
             if self.collects { ", collecting" } else { "" },
             if self.is_narrow { ", narrow" } else { "" },
             if self.is_made_anew { ", made anew" } else { "" },

@@ -70,7 +70,12 @@ fn original(outcome: Outcome, event: &Sent, entry: &Entry) -> Result<(), String>
         Some(Body::Malformed { original, .. } | Body::Unjoinable { original, .. }) => original,
         _ => return Err("its body is none".into()),
     };
-    match original.value.as_ref() == Some(&event.value) {
+    // What was parked says beside where it came from; nothing else of its having been parked may be left.
+    let is_clean = original
+        .headers
+        .iter()
+        .all(|(name, _)| name == header::SOURCE);
+    match original.value.as_ref() == Some(&event.value) && is_clean {
         true => Ok(()),
         false => Err("its original is another".into()),
     }
