@@ -171,9 +171,11 @@ impl World {
             self.wait(LOOK_MS).await?;
         }
         if self.plan.is_read_again {
-            // Looked at before what is remembered is forgotten, too.
-            self.wait(REST_MS).await?;
-            self.check_all().await?;
+            if self.plan.is_forgetful {
+                // Looked at before what is remembered is forgotten, too.
+                self.wait(REST_MS).await?;
+                self.check_all().await?;
+            }
             self.read_again().await?;
         }
         self.wait(REST_MS).await?;
