@@ -38,7 +38,7 @@ pub(crate) struct Carrier {
     pub health: Arc<Health>,
     pub clock: Clock,
     /// Where events are parked, if anywhere.
-    pub parker: Option<Arc<Parker>>,
+    pub parker: Option<Parker>,
 }
 
 struct Item {

@@ -295,6 +295,12 @@ impl Core {
         self.inflight.status()
     }
 
+    /// When the first of those that wait is due.
+    #[cfg(feature = "simulation")]
+    pub fn next_due(&self) -> Option<Millis> {
+        self.retry.next_due()
+    }
+
     /// How many events wait for a partner, their bytes, and when the oldest was seen first.
     pub fn waiting(&self) -> (usize, usize, Option<Millis>) {
         (self.retry.len(), self.retry.bytes(), self.retry.oldest())

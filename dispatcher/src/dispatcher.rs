@@ -13,6 +13,8 @@ use crate::status::{DispatcherHandle, Fleet};
 use crate::woken::{Keys, Waker};
 use crate::{DispatcherError, Event, Options, Tier, lag, wakeups};
 use futures::StreamExt;
+#[cfg(feature = "simulation")]
+use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use rtf_json::Extractor;
@@ -28,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(5);
+/// Simulated, between two looks: so long at the least, and at the most where nothing waits.
 #[cfg(feature = "simulation")]
-const SIMULATED_TICK: Duration = Duration::from_millis(60);
+const SIMULATED_TICKS: [Duration; 2] = [Duration::from_millis(60), Duration::from_millis(250)];
 
 /// A dispatcher that has not begun yet.
 pub struct Dispatcher {
@@ -89,14 +92,7 @@ impl Dispatcher {
         let halt = shutdown.child_token();
         let stop = CancellationToken::new();
         let _ends = (halt.clone().drop_guard(), stop.clone().drop_guard());
-        let health = Arc::clone(&self.health);
-        let carrier = Arc::new(Carrier {
-            registry: Arc::clone(&self.registry),
-            joiner: Arc::clone(&self.joiner),
-            health: Arc::clone(&health),
-            clock: self.clock,
-            parker: self.parker(),
-        });
+        let carrier = self.carrier(self.parker());
         let engine = |shared: &Arc<Shared>| {
             let carrier = Arc::clone(&carrier);
             Engine::new(Arc::clone(shared), carrier, stop.clone(), halt.clone())
@@ -106,19 +102,11 @@ impl Dispatcher {
         for engine in std::iter::once(&foreign).chain(&tiers) {
             watch_lag(engine, &self.settings, &halt)?;
         }
-        let reader = Reader::of_foreign(
-            Arc::clone(&foreign),
-            Arc::clone(&health),
-            self.intake.clone(),
-            self.options.clone(),
-            self.settings.clone(),
-            Meters::new(Arc::clone(&self.fleet)),
-            halt.clone(),
-        )?;
+        let reader = self.foreign_reader(&foreign, &halt)?;
         let mut reads = vec![on_a_thread("rtf-dispatcher".into(), reader)?];
         let (mut wakers, listened) = (Vec::new(), Arc::new(AtomicU64::new(0)));
         for (tier, engine) in self.options.tiers().iter().zip(&tiers) {
-            let (read, keys) = self.begin_tier(tier, engine, &health, &listened, &halt)?;
+            let (read, keys) = self.begin_tier(tier, engine, &listened, &halt)?;
             reads.push(read);
             wakers.push(keys);
         }
@@ -127,7 +115,7 @@ impl Dispatcher {
         let read = tokio::select! {
             read = all_read(reads, &halt) => read,
             never = tick(&engines, TICK) => match never {},
-            never = wakeups::listen(&foreign, &*self.joiner, &health, &wakers, &listened) => match never {},
+            never = wakeups::listen(&foreign, &*self.joiner, &self.health, &wakers, &listened) => match never {},
         };
         self.fleet.foreign.orders.close();
         if engines.iter().any(|engine| engine.is_broken()) {
@@ -136,7 +124,7 @@ impl Dispatcher {
         read
     }
 
-    /// As [`run`](Self::run), in one task and without retry topics. What it is dropped with is as lost as after `kill -9`.
+    /// As [`run`](Self::run), in one task; what is parked comes back in its time, and is not woken. What it is dropped with is as lost as after `kill -9`.
     ///
     /// # Errors
     /// As there.
@@ -145,43 +133,93 @@ impl Dispatcher {
         let halt = shutdown.child_token();
         let stop = CancellationToken::new();
         let _ends = (halt.clone().drop_guard(), stop.clone().drop_guard());
-        let health = Arc::clone(&self.health);
-        let carrier = Arc::new(Carrier {
-            registry: Arc::clone(&self.registry),
-            joiner: Arc::clone(&self.joiner),
-            health: Arc::clone(&health),
-            clock: self.clock,
-            parker: None,
-        });
-        let shared = Arc::clone(&self.fleet.foreign);
-        let engine = Engine::new(shared, carrier, stop, halt.clone());
-        let reader = Reader::of_foreign(
-            Arc::clone(&engine),
-            Arc::clone(&health),
-            self.intake.clone(),
-            self.options.clone(),
-            self.settings.clone(),
-            Meters::new(Arc::clone(&self.fleet)),
-            halt,
-        )?;
-        let (engines, listened) = ([Arc::clone(&engine)], AtomicU64::new(0));
+        let carrier = self.carrier(self.parker().map(Parker::simulated));
+        let engine = |shared: &Arc<Shared>| {
+            Engine::new(
+                Arc::clone(shared),
+                Arc::clone(&carrier),
+                stop.clone(),
+                halt.clone(),
+            )
+        };
+        let foreign = engine(&self.fleet.foreign);
+        let tiers: Vec<_> = self.fleet.tiers.iter().map(engine).collect();
+        let mut readers = vec![self.foreign_reader(&foreign, &halt)?];
+        for (tier, engine) in self.options.tiers().iter().zip(&tiers) {
+            readers.push(self.tier_reader(tier, engine, Arc::default(), &halt)?);
+        }
+        let listened = AtomicU64::new(0);
+        let engines: Vec<_> = std::iter::once(Arc::clone(&foreign)).chain(tiers).collect();
         let read = tokio::select! {
             biased;
-            read = reader.run_simulated() => read,
-            never = tick(&engines, SIMULATED_TICK) => match never {},
-            never = wakeups::listen(&engine, &*self.joiner, &health, &[], &listened) => match never {},
+            read = try_join_all(readers.into_iter().map(Reader::run_simulated)) => read.map(drop),
+            never = tick_simulated(&engines) => match never {},
+            never = wakeups::listen(&foreign, &*self.joiner, &self.health, &[], &listened) => match never {},
         };
-        if engine.is_broken() {
+        if engines.iter().any(|engine| engine.is_broken()) {
             return Err(DispatcherError::Panicked("a batch in flight"));
         }
         read
     }
 
-    fn parker(&self) -> Option<Arc<Parker>> {
+    fn carrier(&self, parker: Option<Parker>) -> Arc<Carrier> {
+        Arc::new(Carrier {
+            registry: Arc::clone(&self.registry),
+            joiner: Arc::clone(&self.joiner),
+            health: Arc::clone(&self.health),
+            clock: self.clock,
+            parker,
+        })
+    }
+
+    fn foreign_reader(
+        &self,
+        engine: &Arc<Engine>,
+        halt: &CancellationToken,
+    ) -> Result<Reader, DispatcherError> {
+        Reader::of_foreign(
+            Arc::clone(engine),
+            Arc::clone(&self.health),
+            self.intake.clone(),
+            self.options.clone(),
+            self.settings.clone(),
+            Meters::new(Arc::clone(&self.fleet)),
+            halt.clone(),
+        )
+    }
+
+    /// What it has read is not in the index any more.
+    fn tier_reader(
+        &self,
+        tier: &Tier,
+        engine: &Arc<Engine>,
+        index: Arc<Mutex<KeyIndex>>,
+        halt: &CancellationToken,
+    ) -> Result<Reader, DispatcherError> {
+        Reader::of_tier(
+            Arc::clone(engine),
+            Arc::clone(&self.health),
+            self.intake.clone(),
+            self.options.of_tier(tier),
+            self.frugal(),
+            index,
+            halt.clone(),
+        )
+    }
+
+    /// Each retry topic is read three times over: when events are due, for the index, and for those that are woken.
+    fn frugal(&self) -> Settings {
+        Settings {
+            prefetch: Prefetch::Frugal,
+            ..self.settings.clone()
+        }
+    }
+
+    fn parker(&self) -> Option<Parker> {
         let (options, settings) = (&self.options, self.settings.clone());
         let parking = options.parking.clone()?;
-        let parker = Parker::new(parking, options.wait_max, settings, &options.topic);
-        Some(Arc::new(parker))
+        let wait_max = options.wait_max;
+        Some(Parker::new(parking, wait_max, settings, &options.topic))
     }
 
     /// Begins to read a retry topic: the events that are due, and the keys of those that are not.
@@ -189,35 +227,20 @@ impl Dispatcher {
         &self,
         tier: &Tier,
         engine: &Arc<Engine>,
-        health: &Arc<Health>,
         listened: &Arc<AtomicU64>,
         halt: &CancellationToken,
     ) -> Result<(Read, Keys), DispatcherError> {
-        let options = self.options.of_tier(tier);
-        // Each retry topic is read three times over: when events are due, for the index, and for those that are woken.
-        let settings = Settings {
-            prefetch: Prefetch::Frugal,
-            ..self.settings.clone()
-        };
         let index = Arc::new(Mutex::new(KeyIndex::new()));
         let (waker, keys) = Waker::new(
             Arc::clone(engine),
             self.intake.clone(),
             Arc::clone(&index),
-            &options,
-            settings.clone(),
+            &self.options.of_tier(tier),
+            self.frugal(),
             Arc::clone(listened),
             halt.clone(),
         );
-        let reader = Reader::of_tier(
-            Arc::clone(engine),
-            Arc::clone(health),
-            self.intake.clone(),
-            options,
-            settings,
-            index,
-            halt.clone(),
-        )?;
+        let reader = self.tier_reader(tier, engine, index, halt)?;
         std::thread::Builder::new()
             .name(format!("rtf-waker-{}", tier.topic))
             .spawn(move || waker.run())
@@ -247,6 +270,22 @@ async fn tick(engines: &[Arc<Engine>], every: Duration) -> Infallible {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        engines.iter().for_each(|engine| engine.on(Event::Tick));
+    }
+}
+
+/// Looks no sooner than something is due: a tick that finds nothing costs a simulation as much as one that does.
+#[cfg(feature = "simulation")]
+async fn tick_simulated(engines: &[Arc<Engine>]) -> Infallible {
+    let [least, most] = SIMULATED_TICKS;
+    let left = |engine: &Arc<Engine>| {
+        let due = engine.core().next_due()?;
+        Some(due.saturating_sub(engine.shared().now()))
+    };
+    loop {
+        let first = engines.iter().filter_map(left).min();
+        let first = first.map_or(most, Duration::from_millis);
+        tokio::time::sleep(first.clamp(least, most)).await;
         engines.iter().for_each(|engine| engine.on(Event::Tick));
     }
 }

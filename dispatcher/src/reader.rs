@@ -738,6 +738,9 @@ impl Reader {
 /// Simulated time passes in milliseconds.
 #[cfg(feature = "simulation")]
 const LEAST_REST: Duration = Duration::from_millis(1);
+/// And costs by the look, so that there are few where nothing happens.
+#[cfg(feature = "simulation")]
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 fn announced_mark(mark: Offset) -> Offset {
     match mutant::is("mark-beyond-the-mark") {
@@ -750,9 +753,14 @@ fn announced_mark(mark: Offset) -> Offset {
 impl Reader {
     /// As [`run`](Self::run), as a task: time passes where the thread would wait.
     pub async fn run_simulated(mut self) -> Result<(), DispatcherError> {
-        let Some(info) = self.cluster.topic(&self.options.topic)? else {
-            let topic = self.options.topic.clone();
-            return Err(DispatcherError::TopicMissing { topic });
+        while self.tier.is_some() && self.cluster.topic(&self.options.topic)?.is_none() {
+            tokio::select! {
+                () = self.halt.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_FOR_TOPIC_EVERY) => {}
+            }
+        }
+        let Some(info) = self.find_topic()? else {
+            return Ok(());
         };
         self.topic_id = info.id;
         while !self.halt.is_cancelled() {
@@ -762,6 +770,15 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Whoever has nothing to read is woken when there is something; what is paused is looked after as often as always.
+    fn simulated_patience(&self) -> Duration {
+        let is_paused = self.engine.shared().paused.load(Ordering::Relaxed);
+        match self.patience() {
+            POLL if !is_paused => LONGEST_REST,
+            patience => patience.max(LEAST_REST),
+        }
     }
 
     async fn read_simulated(&mut self) -> Result<(), KafkaError> {
@@ -775,7 +792,7 @@ impl Reader {
             if self.is_stuck() {
                 tokio::time::sleep(POLL_WITHOUT_ROOM).await;
             } else if self.supply == Supply::Dry {
-                let longest = self.patience().max(LEAST_REST);
+                let longest = self.simulated_patience();
                 rtf_kafka::simulated::rest(&self.topic, longest).await;
             }
         }

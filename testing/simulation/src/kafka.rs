@@ -35,7 +35,7 @@ struct Inner {
     numbers: u64,
     /// Producers that are fenced, or will be with their next append.
     broken: BTreeSet<u64>,
-    /// A producer's appends arrive in order, as an idempotent producer's do.
+    /// When a producer's last append arrives: they do so in order, as an idempotent producer's.
     in_order: BTreeMap<(u64, PartitionId), u64>,
     /// Clients that get no answer, and until when.
     cut_off: BTreeMap<String, u64>,
@@ -360,21 +360,18 @@ impl SimulatedKafka for Cluster {
             told_ms,
             is_delivered,
         } = fate;
+        let alone_ms = arrives_ms.unwrap_or_default();
+        let batched_ms = match arrives_ms {
+            Some(_) if is_delivered => inner.batched((producer, append.partition), alone_ms),
+            _ => alone_ms,
+        };
+        let batched = |ms: u64| ms + batched_ms - alone_ms;
         for arrives_ms in arrives_ms.into_iter().chain(again_ms) {
             inner.on_their_way += 1;
-            let mut at = now_ms() + arrives_ms;
-            if is_delivered {
-                let before = inner
-                    .in_order
-                    .entry((producer, append.partition))
-                    .or_default();
-                at = at.max(*before);
-                *before = at;
-            }
-            arrive_in(at - now_ms(), &append);
+            arrive_in(batched(arrives_ms), &append);
         }
         if let Some(told_ms) = told_ms {
-            tell_in(told_ms, &append, is_delivered);
+            tell_in(batched(told_ms), &append, is_delivered);
         }
         Ok(())
     }
@@ -456,6 +453,16 @@ impl SimulatedKafka for Cluster {
 }
 
 impl Inner {
+    /// When an append arrives that would take so long by itself: while one before it is on its way, both are of one batch. So they arrive in order.
+    fn batched(&mut self, producer: (u64, PartitionId), alone_ms: u64) -> u64 {
+        let now = now_ms();
+        let last = self.in_order.entry(producer).or_default();
+        if *last <= now {
+            *last = now + alone_ms;
+        }
+        *last - now
+    }
+
     fn is_held_back(&self, client: &str, topic: &str, number: PartitionId, from: Offset) -> bool {
         self.behind.get(client).is_some_and(|(until, limits)| {
             let limit = limits.get(&(topic.to_owned(), number));

@@ -43,6 +43,7 @@ mutants! {
     "floor-not-compared": "what is read again after it was forgotten is an event like any other",
     "mark-beyond-the-mark": "a dispatcher announces more as done than is",
     "read-is-committed": "positions are committed as far as was read, not as far as is resolved",
+    "unheard-is-parked": "an event counts as parked though nobody knows whether the retry topic has it",
     "epoch-not-compared": "answers of an assignment that is over count in the next one",
     "topic-known-by-name": "records of a topic that was made anew are taken for those of its predecessor",
     "silence-is-success": "a call without an answer counts as done",

@@ -89,6 +89,11 @@ impl fmt::Display for Fault {
     }
 }
 
+/// How much may be sent at once.
+const BURSTS_MS: [u64; 4] = [1, 20, 100, 400];
+/// How much is at the least, in a small one.
+const SMALL_BURST_MS: u64 = 50;
+
 /// A simulation, before it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -110,6 +115,8 @@ pub struct Plan {
     pub publishers: usize,
     /// All is sent within this.
     pub sending_ms: u64,
+    /// What is sent within so long is sent at once, as a producer's batch is.
+    pub burst_ms: u64,
     /// Records of a dispatcher's batch.
     pub batch: usize,
     /// The horizon is short: ids are forgotten while it runs.
@@ -126,6 +133,8 @@ pub struct Plan {
     pub collects: bool,
     /// Little may wait at once: reading pauses.
     pub is_narrow: bool,
+    /// Events that wait for long are parked in retry topics.
+    pub parks: bool,
     /// When all is done, the foreign topic is deleted and made anew, and more is sent.
     pub is_made_anew: bool,
 }
@@ -146,6 +155,7 @@ impl Plan {
             dispatchers: random.random_range(1..=3),
             publishers: random.random_range(1..=2),
             sending_ms: random.random_range(3_000..9_000),
+            burst_ms: 1,
             batch: random.random_range(2..=16),
             is_forgetful,
             is_read_again: is_forgetful || random.random_ratio(1, 4),
@@ -154,6 +164,7 @@ impl Plan {
             sites: 1,
             collects: false,
             is_narrow: false,
+            parks: false,
             is_made_anew: false,
         };
         if random.random_ratio(1, 4) && plan.dispatchers > 1 {
@@ -165,7 +176,30 @@ impl Plan {
         plan.collects = random.random_ratio(1, 4);
         plan.is_narrow = random.random_ratio(1, 4);
         plan.is_made_anew = random.random_ratio(1, 6);
+        plan.burst_ms = *BURSTS_MS.choose(random).expect("there are some");
+        if random.random_ratio(2, 3) {
+            plan.make_small(random);
+        }
+        // A ghost in a retry topic may be older than so short a horizon, which no real one is.
+        plan.parks = random.random_ratio(1, 3) && !plan.is_forgetful;
         plan
+    }
+
+    /// Most are: as many events and faults, few processes, and no long rests.
+    fn make_small(&mut self, random: &mut ChaCha8Rng) {
+        self.events = random.random_range(500..520);
+        self.partitions = self.partitions.min(2);
+        self.log_partitions = self.log_partitions.min(2);
+        self.registries = self.registries.min(2);
+        self.joiners = 1;
+        self.dispatchers = self.dispatchers.min(2);
+        self.publishers = 1;
+        self.sending_ms = random.random_range(2_000..4_000);
+        self.burst_ms = self.burst_ms.max(SMALL_BURST_MS);
+        self.batch = random.random_range(8..=32);
+        self.is_read_again &= !self.is_forgetful;
+        self.is_forgetful = false;
+        self.is_narrow = false;
     }
 
     /// Whether this goes wrong in it.
@@ -192,7 +226,7 @@ impl fmt::Display for Plan {
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
         write!(
             f,
-            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}; faults: {}",
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}{}; faults: {}",
             self.events,
             self.partitions,
             self.log_partitions,
@@ -208,6 +242,7 @@ impl fmt::Display for Plan {
                 ""
             },
             if self.is_poisoned { ", poisoned" } else { "" },
+            if self.parks { ", parking" } else { "" },
             if self.collects { ", collecting" } else { "" },
             if self.is_narrow { ", narrow" } else { "" },
             if self.is_made_anew { ", made anew" } else { "" },

@@ -7,6 +7,7 @@ use crate::life::Life;
 use crate::network::{Callee, Joiners, Registries};
 use crate::plan::Fault;
 use crate::redis::RedisOf;
+use crate::retries;
 use crate::trace::trace;
 use crate::workload::{FOREIGN, PRIMARY};
 use crate::world::{GROUPS, LOG, NARROW_WINDOW, WAIT_MAX, World, world};
@@ -318,6 +319,7 @@ async fn dispatcher(
             Duration::ZERO
         },
         max_events: if plan.is_narrow { FEW } else { MANY },
+        parking: plan.parks.then(|| retries::parking(site.number)),
         window_events: if plan.is_narrow { NARROW_WINDOW } else { MANY },
         ..rtf_dispatcher::Options::new(FOREIGN, GROUPS[site.number as usize], vec!["/key".into()])
     };

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rtf_proto::{EventId, JoinKey, Offset, Original, PartitionId, Source, TopicId};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// The foreign topic.
@@ -54,6 +55,8 @@ pub struct Sent {
     pub at_ms: u64,
     /// What must come of it.
     pub end: End,
+    /// It has ended so.
+    pub is_checked: Cell<bool>,
 }
 
 /// All foreign events that were sent so far.
@@ -93,6 +96,7 @@ impl AllSent {
             value: sending.value.clone(),
             at_ms: now_ms(),
             end: end.clone(),
+            is_checked: Cell::new(false),
         });
     }
 }
@@ -103,6 +107,9 @@ pub fn workload(plan: &Plan) -> Vec<Sending> {
     let mut all = Vec::new();
     for number in 0..plan.events {
         event(plan, number, random, &mut all);
+    }
+    for sending in &mut all {
+        sending.at_ms -= sending.at_ms % plan.burst_ms;
     }
     all.sort_by_key(|sending| sending.at_ms);
     all

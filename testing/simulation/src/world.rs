@@ -11,6 +11,7 @@ use crate::network::Callee;
 use crate::plan::{Fault, Plan};
 use crate::process::{Process, Role};
 use crate::redis::Redis;
+use crate::retries::Retries;
 use crate::trace::trace;
 use crate::workload::{AllSent, FOREIGN, PRIMARY, Sending, original, workload, workload_anew};
 use rand::{Rng, SeedableRng};
@@ -74,6 +75,8 @@ pub struct World {
     pub processes: RefCell<Vec<Process>>,
     /// Where a broken record stands in the log, and which processes stopped in front of it.
     pub poison: RefCell<Option<Poison>>,
+    /// What is parked.
+    pub retries: RefCell<Retries>,
     commits: RefCell<Commits>,
     random: RefCell<ChaCha8Rng>,
     healed: Cell<bool>,
@@ -140,6 +143,7 @@ impl World {
             ledger: RefCell::new(Ledger::new(log, plan.log_partitions)),
             sent: RefCell::default(),
             poison: RefCell::default(),
+            retries: RefCell::default(),
             commits: RefCell::default(),
             random: RefCell::new(ChaCha8Rng::seed_from_u64(plan.seed ^ 0x0077_6F72_6C64)),
             healed: Cell::new(false),
@@ -167,9 +171,11 @@ impl World {
             self.wait(LOOK_MS).await?;
         }
         if self.plan.is_read_again {
-            // Looked at before what is remembered is forgotten, too.
-            self.wait(REST_MS).await?;
-            self.check_all().await?;
+            if self.plan.is_forgetful {
+                // Looked at before what is remembered is forgotten, too.
+                self.wait(REST_MS).await?;
+                self.check_all().await?;
+            }
             self.read_again().await?;
         }
         self.wait(REST_MS).await?;
@@ -377,28 +383,36 @@ impl World {
         processes.iter().filter_map(Process::joiner).collect()
     }
 
-    /// A record has arrived in a topic.
+    /// A record has arrived in a topic that our processes write.
     pub fn arrived(&self, topic: &str, record: &SimulatedRecord) {
-        if topic == LOG {
-            let arrived = self.ledger.borrow_mut().arrived(record, machine::now_ms());
-            if let Err(words) = arrived {
-                let (partition, offset) = (record.partition, record.offset);
-                self.violated(
-                    "the log holds what belongs there",
-                    format!("{partition}/{offset}: {words}"),
-                );
-            }
+        let arrived = if topic == LOG {
+            self.ledger.borrow_mut().arrived(record, machine::now_ms())
+        } else {
+            let is_parked = self.retries.borrow_mut().arrived(topic, record);
+            is_parked
+                .then_some(())
+                .ok_or("it is no parked event".into())
+        };
+        if let Err(words) = arrived {
+            let (partition, offset) = (record.partition, record.offset);
+            let words = format!("{topic}/{partition}/{offset}: {words}");
+            self.violated("each topic holds what belongs there", words);
         }
     }
 
     /// A group has committed.
     pub fn committed(&self, topic: &str, positions: &[(PartitionId, Offset)]) {
-        if topic == FOREIGN {
-            let (sent, ledger) = (self.sent.borrow(), self.ledger.borrow());
-            let checked = self.commits.borrow_mut().check(&sent, &ledger, positions);
-            if let Err(words) = checked {
-                self.violated(commits::INVARIANT, words);
-            }
+        let ledger = self.ledger.borrow();
+        let checked = if topic == FOREIGN {
+            let (sent, retries) = (self.sent.borrow(), self.retries.borrow());
+            let mut commits = self.commits.borrow_mut();
+            commits.check(&sent, &ledger, &retries, positions)
+        } else {
+            let mut retries = self.retries.borrow_mut();
+            commits::check_retries(&mut retries, &ledger, topic, positions)
+        };
+        if let Err(words) = checked {
+            self.violated(commits::INVARIANT, words);
         }
     }
 

@@ -1,8 +1,10 @@
 //! When the faults are healed, the backlog drains within a bound.
 
 use crate::check::rows;
+use crate::retries;
 use crate::workload::FOREIGN;
 use crate::world::{GROUPS, World};
+use rtf_kafka::simulated::SimulatedKafka;
 
 /// The promise.
 pub const INVARIANT: &str = "after the faults the backlog drains within its bound";
@@ -20,13 +22,19 @@ pub fn left(world: &World) -> Option<String> {
     if !rows::is_complete(&ledger, &world.redis.borrow()) {
         return Some("rows are missing in Redis".into());
     }
-    let groups = GROUPS.iter().take(world.plan.sites as usize);
-    groups.copied().find_map(|group| uncommitted(world, group))
+    let sites = 0..world.plan.sites;
+    let retries = sites.clone().flat_map(retries::tiers);
+    let retries = retries.map(|tier| (tier.group, tier.topic));
+    let foreign = sites.map(|site| (GROUPS[site as usize].to_owned(), FOREIGN.to_owned()));
+    let mut read = foreign.chain(retries);
+    read.find_map(|(group, topic)| uncommitted(world, &group, &topic))
 }
 
-fn uncommitted(world: &World, group: &str) -> Option<String> {
+fn uncommitted(world: &World, group: &str, topic: &str) -> Option<String> {
+    // Retry topics are made when something is parked in them.
+    world.kafka.topic(topic)?;
     let committed = world.kafka.committed(group);
-    world.kafka.with_topic(FOREIGN, |topic| {
+    world.kafka.with_topic(topic, |topic| {
         let mut partitions = (0..).zip(&topic.partitions);
         let behind = partitions.find(|(number, partition)| {
             committed.get(number).copied().unwrap_or(0) < partition.end

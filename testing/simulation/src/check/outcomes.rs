@@ -4,10 +4,11 @@ use crate::ledger::{Entry, Ledger};
 use crate::workload::{AllSent, End, Sent};
 use crate::world::WAIT_MAX;
 use bytes::Bytes;
-use rtf_proto::EventId;
 use rtf_proto::record::Body;
+use rtf_proto::{EventId, header};
 use rtf_proto::{Outcome, Reason};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// The promise.
@@ -18,22 +19,31 @@ const CLOCKS_DIFFER: Duration = Duration::from_millis(2);
 
 /// What is wrong, if anything.
 pub fn check(sent: &AllSent, ledger: &Ledger) -> Result<(), String> {
+    let mut winners = ledger.winners.iter();
+    let stranger = |id: &EventId| Err(format!("{id} was never sent"));
     for (id, event) in &sent.events {
-        let Some(entry) = ledger.winners.get(id) else {
-            return Err(format!("{id} has no record in the log"));
-        };
-        check_end(event, entry).map_err(|words| format!("{id}: {words}"))?;
+        match winners.next() {
+            Some((won, entry)) if won == id => check_once(id, event, entry)?,
+            Some((won, _)) if won < id => return stranger(won),
+            _ => return Err(format!("{id} has no record in the log")),
+        }
     }
-    let stranger = |id: &&EventId| !sent.events.contains_key(id);
-    match ledger.winners.keys().find(stranger) {
-        Some(id) => Err(format!("{id} was never sent")),
-        None => Ok(()),
-    }
+    winners.next().map_or(Ok(()), |(won, _)| stranger(won))
 }
 
-fn check_end(event: &Sent, entry: &Entry) -> Result<(), String> {
+/// What has won stays as it is.
+fn check_once(id: &EventId, event: &Sent, entry: &Entry) -> Result<(), String> {
+    if event.is_checked.get() {
+        return Ok(());
+    }
+    check_end(id, event, entry).map_err(|words| format!("{id}: {words}"))?;
+    event.is_checked.set(true);
+    Ok(())
+}
+
+fn check_end(id: &EventId, event: &Sent, entry: &Entry) -> Result<(), String> {
     match &event.end {
-        End::Joined(primary) if entry.is_joined() => row(&entry.body, event, &[primary]),
+        End::Joined(primary) if entry.is_joined() => row(&entry.body, id, event, primary),
         End::Malformed if entry.is_malformed() => original(Outcome::Malformed, event, entry),
         End::Unjoinable if !entry.is_joined() && !entry.is_malformed() => {
             let deadline = WAIT_MAX.saturating_sub(CLOCKS_DIFFER).as_millis();
@@ -49,20 +59,28 @@ fn check_end(event: &Sent, entry: &Entry) -> Result<(), String> {
     }
 }
 
-/// The row holds the original bytes of both sides.
-fn row(open: &Bytes, event: &Sent, partners: &[&Bytes]) -> Result<(), String> {
+/// What must be in a row.
+#[derive(Deserialize)]
+struct Row<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    foreign: &'a RawValue,
+    #[serde(borrow)]
+    primary: Vec<&'a RawValue>,
+}
+
+/// The row holds the original bytes of both sides, and of nobody else.
+fn row(open: &Bytes, id: &EventId, event: &Sent, partner: &Bytes) -> Result<(), String> {
     let text = std::str::from_utf8(open).map_err(|error| error.to_string())?;
-    for part in partners.iter().copied().chain([&event.value]) {
-        if !text.contains(std::str::from_utf8(part).unwrap_or("?")) {
-            return Err(format!("its row lacks {part:?}: {text}"));
-        }
+    let closed = format!("{text}}}");
+    let row: Row<'_> = serde_json::from_str(&closed).map_err(|e| format!("{e}: {text}"))?;
+    let is = |value: &RawValue, bytes: &Bytes| value.get().as_bytes() == bytes;
+    let partners = &row.primary[..];
+    let has_partner = matches!(partners, [one] if is(one, partner));
+    if row.id.as_bytes() != id.as_bytes() || !is(row.foreign, &event.value) || !has_partner {
+        return Err(format!("its row is another's, or not all of it: {text}"));
     }
-    let row: Value = serde_json::from_str(&format!("{text}}}")).map_err(|e| e.to_string())?;
-    let count = row["primary"].as_array().map_or(0, Vec::len);
-    match count == partners.len() {
-        true => Ok(()),
-        false => Err(format!("it has {count} partners: {text}")),
-    }
+    Ok(())
 }
 
 fn original(outcome: Outcome, event: &Sent, entry: &Entry) -> Result<(), String> {
@@ -70,7 +88,12 @@ fn original(outcome: Outcome, event: &Sent, entry: &Entry) -> Result<(), String>
         Some(Body::Malformed { original, .. } | Body::Unjoinable { original, .. }) => original,
         _ => return Err("its body is none".into()),
     };
-    match original.value.as_ref() == Some(&event.value) {
+    // What was parked says beside where it came from; nothing else of its having been parked may be left.
+    let is_clean = original
+        .headers
+        .iter()
+        .all(|(name, _)| name == header::SOURCE);
+    match original.value.as_ref() == Some(&event.value) && is_clean {
         true => Ok(()),
         false => Err("its original is another".into()),
     }
