@@ -738,10 +738,6 @@ impl Reader {
 /// Simulated time passes in milliseconds.
 #[cfg(feature = "simulation")]
 const LEAST_REST: Duration = Duration::from_millis(1);
-/// And costs by the look, so that there are few where nothing happens.
-#[cfg(feature = "simulation")]
-const LONGEST_REST: Duration = Duration::from_millis(500);
-
 fn announced_mark(mark: Offset) -> Offset {
     match mutant::is("mark-beyond-the-mark") {
         true => mark + 50,
@@ -772,15 +768,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Whoever has nothing to read is woken when there is something; what is paused is looked after as often as always.
-    fn simulated_patience(&self) -> Duration {
-        let is_paused = self.engine.shared().paused.load(Ordering::Relaxed);
-        match self.patience() {
-            POLL if !is_paused => LONGEST_REST,
-            patience => patience.max(LEAST_REST),
-        }
-    }
-
     async fn read_simulated(&mut self) -> Result<(), KafkaError> {
         let reader = self.join()?;
         while !self.halt.is_cancelled() {
@@ -792,7 +779,7 @@ impl Reader {
             if self.is_stuck() {
                 tokio::time::sleep(POLL_WITHOUT_ROOM).await;
             } else if self.supply == Supply::Dry {
-                let longest = self.simulated_patience();
+                let longest = self.patience().max(LEAST_REST);
                 rtf_kafka::simulated::rest(&self.topic, longest).await;
             }
         }
