@@ -175,15 +175,22 @@ const REFUSAL_SAID_EVERY: Duration = Duration::from_secs(60);
 
 fn warn_of_refusal(words: &str, advice: &str) {
     static SAID: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut said = SAID.lock();
-    if said.is_none_or(|at| at.elapsed() >= REFUSAL_SAID_EVERY) {
-        *said = Some(Instant::now());
+    if is_to_be_said(&mut SAID.lock(), Instant::now()) {
         tracing::warn!(
             advice,
             "Kafka refuses this client: {}",
             refusal::reason(words)
         );
     }
+}
+
+/// Whether a refusal is said again; if so, it was.
+fn is_to_be_said(said: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = said.is_none_or(|at| now.duration_since(at) >= REFUSAL_SAID_EVERY);
+    if is_due {
+        *said = Some(now);
+    }
+    is_due
 }
 
 /// Offsets and partitions are never negative in what we keep; Kafka's own are signed.
@@ -282,6 +289,14 @@ pub(crate) mod tests {
                 .collect(),
             ..Settings::default()
         }
+    }
+
+    #[test]
+    fn a_refusal_is_said_once_a_minute() {
+        let (mut said, began) = (None, Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let is_said = [0, 1, 59, 60, 61, 119, 120].map(|s| is_to_be_said(&mut said, at(s)));
+        assert_eq!(is_said, [true, false, false, true, false, false, true]);
     }
 
     pub fn expect(config: &ClientConfig, wanted: &[(&str, &str)]) {
