@@ -138,16 +138,21 @@ impl Contest {
             all: contenders.iter().map(|of| Results::new(*of)).collect(),
         };
         if events > 0 {
-            // Not counted: until Kafka's code is compiled everybody is slower, and the first one would pay for it.
-            eprintln!("warming up Kafka");
-            backlog::measure(
-                &contest.stage,
-                Contender::PassThrough,
-                u32::MAX,
-                &contest.oracles[0],
-            )?;
+            contest.warm_up();
         }
         Ok(contest)
+    }
+
+    /// Each once over the backlog, which is not counted: while Kafka's code is compiled everybody is slower, and each goes ways through it that nobody
+    /// went before.
+    fn warm_up(&self) {
+        for contender in self.all.iter().map(|results| results.contender) {
+            eprintln!("warming up Kafka for {}", contender.title());
+            let oracle = oracle(&self.oracles, contender);
+            if let Err(error) = backlog::measure(&self.stage, contender, u32::MAX, oracle) {
+                eprintln!("FAILED: {error:#}");
+            }
+        }
     }
 
     /// Everything once. What fails is noted, and the others go on.
@@ -159,7 +164,7 @@ impl Contest {
         } = self;
         for results in all.iter_mut().filter(|_| args.events > 0) {
             let contender = results.contender;
-            let oracle = &oracles[usize::from(contender.joins())];
+            let oracle = oracle(oracles, contender);
             let run = backlog::measure(stage, contender, turn, oracle);
             let run = noted(run, results, "backlog", |run| {
                 format!("{} rows/s, {:?}", number(run.rows_per_second), run.faults)
@@ -216,6 +221,11 @@ impl Contest {
             results.recoveries.extend(run);
         }
     }
+}
+
+/// What must come of the backlog.
+fn oracle(oracles: &[Oracle; 2], contender: Contender) -> &Oracle {
+    &oracles[usize::from(contender.joins())]
 }
 
 /// Says how a run went, and keeps the words of one that failed.
