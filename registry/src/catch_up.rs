@@ -1,4 +1,4 @@
-//! Carrying a reader from where it is to where the recent records begin: from Kafka, by offset.
+//! Carrying a reader from where it is into the middle of the recent records: from Kafka, by offset.
 //!
 //! Which records of the log were accepted need not be decided again: the partition remembers which were not.
 
@@ -43,7 +43,7 @@ fn carry(
     let partition = lane.partition;
     let tail = open(shared, partition, from)?;
     let (mut next, mut last_progress) = (from, Instant::now());
-    while next < lane.recent.start() {
+    while next < lane.recent.middle() {
         let Some(batch) = more(shared, lane, &tail, &mut next, &mut last_progress)? else {
             continue;
         };
@@ -95,7 +95,7 @@ async fn carry_simulated(
     let partition = lane.partition;
     let tail = open(shared, partition, from)?;
     let (mut next, mut last_progress) = (from, Instant::now());
-    while next < lane.recent.start() {
+    while next < lane.recent.middle() {
         let Some(batch) = more(shared, lane, &tail, &mut next, &mut last_progress)? else {
             rtf_kafka::simulated::rest(&shared.topic, POLL).await;
             continue;
@@ -170,7 +170,7 @@ fn collect(
     tail: &Tail,
     from: Offset,
 ) -> Result<AcceptedBatch, RegistryError> {
-    let end = lane.recent.start();
+    let end = lane.recent.middle();
     let mut batch = AcceptedBatch {
         records: Vec::new(),
         next: from,

@@ -89,9 +89,11 @@ impl Recent {
         *self.changed.borrow()
     }
 
-    /// Where the ring begins.
-    pub fn start(&self) -> Offset {
-        self.ring.lock().start
+    /// About the middle of the ring: whoever has come so far from elsewhere is not behind again at once.
+    pub fn middle(&self) -> Offset {
+        let ring = self.ring.lock();
+        let middle = ring.records.get(ring.records.len() / 2);
+        middle.map_or(ring.next, |record| record.offset)
     }
 
     /// What comes from `from` on.
@@ -137,6 +139,16 @@ mod tests {
             source: ((TopicId::default(), 0), offset),
             body: vec![0; size].into(),
         }
+    }
+
+    #[test]
+    fn the_middle_has_half_of_the_ring_behind_it() {
+        let recent = Recent::new(7, 1);
+        assert_eq!(recent.middle(), 7, "there is nothing yet");
+        recent.push((7..17).map(|offset| accepted(offset, 1)), 20);
+        assert_eq!(recent.middle(), 12);
+        recent.push([accepted(20, RING_BYTES + 1)], 21);
+        assert_eq!(recent.middle(), 21, "one that is too large pushes all out");
     }
 
     proptest! {
