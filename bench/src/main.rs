@@ -4,6 +4,7 @@ mod contest;
 mod ids;
 mod pass_through;
 mod primaries;
+mod rebuild;
 mod replay;
 mod sites;
 mod stage;
@@ -34,6 +35,8 @@ enum Command {
     Waiting(waiting::Args),
     /// What remembering ids costs, in a hot bucket and in sealed ones
     Ids(ids::Args),
+    /// How soon a registry serves again, from nothing and from its disk
+    Rebuild(rebuild::Args),
     /// How fast the foreign topic is read again when all of it is resolved
     Replay(replay::Args),
     /// Two pipelines at full speed over the same topics and log: what is done twice
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),
+        Command::Rebuild(args) => rebuild::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Sites(args) => sites::run(&args),
         Command::Primaries(args) => primaries::run(&args),
