@@ -12,6 +12,7 @@ mod fuzz;
 pub mod header;
 mod id;
 pub mod naming;
+mod next;
 mod original;
 mod outcome;
 pub mod partitioner;

@@ -24,6 +24,7 @@
 //! A control record has its [`Control`] from byte 48 on.
 
 use crate::control::Control;
+use crate::next::{VERSION, versions};
 use crate::original::{put, take};
 use crate::{
     EventId, Incarnation, LogId, Offset, Original, Outcome, PartitionId, Registration, SourceId,
@@ -32,7 +33,6 @@ use crate::{
 use bytes::{Buf, BufMut, Bytes};
 
 const MAGIC: [u8; 4] = *b"RTFJ";
-const VERSION: u8 = 1;
 const KIND_EVENT: u8 = 1;
 const KIND_BARRIER: u8 = 2;
 const KIND_CONTROL: u8 = 3;
@@ -146,7 +146,7 @@ pub fn encode_control(stamp: &Stamp, control: &Control, out: &mut Vec<u8>) {
 
 fn put_common(stamp: &Stamp, kind: u8, outcome: u16, out: &mut Vec<u8>) {
     out.put_slice(&MAGIC);
-    out.put_u8(VERSION);
+    out.put_u8(versions().0);
     out.put_u8(kind);
     out.put_u16(outcome);
     out.put_slice(&stamp.log.0);
@@ -192,7 +192,7 @@ pub fn decode<'a>(
     if value.len() < COMMON_BYTES {
         return Err(DecodeError::Damaged("shorter than its header"));
     }
-    if value[4] != VERSION {
+    if !(VERSION..=versions().1).contains(&value[4]) {
         return Err(DecodeError::Version(value[4]));
     }
     let stored = u32::from_le_bytes(array(value, CRC_AT));
