@@ -7,7 +7,6 @@ mod kafka;
 mod ledger;
 mod life;
 pub mod machine;
-mod memory;
 pub mod mutants;
 mod network;
 pub mod plan;

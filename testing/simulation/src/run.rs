@@ -3,7 +3,7 @@
 use crate::apart::apart;
 use crate::check::Violation;
 use crate::plan::Plan;
-use crate::{machine, memory, trace, world};
+use crate::{machine, trace, world};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -40,10 +40,7 @@ thread_local! {
 pub fn run(plan: &Plan, keep: bool) -> Report {
     prepare();
     let folder = folder();
-    let said = apart(|| {
-        memory::reserve();
-        on_a_thread(plan, folder.path(), keep).encode()
-    });
+    let said = apart(|| on_a_thread(plan, folder.path(), keep).encode());
     said.map_or_else(
         || Report::of_panic("its process died".into()),
         Report::decode,
@@ -112,7 +109,6 @@ impl Report {
 }
 
 fn simulate(plan: &Plan, folder: &Path, keep: bool) -> Report {
-    memory::begin();
     machine::switch_on(plan.seed);
     trace::begin(keep);
     let runtime = tokio::runtime::Builder::new_current_thread()
