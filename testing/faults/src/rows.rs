@@ -77,6 +77,14 @@ impl Rows {
         &mut self.nodes[self.primary]
     }
 
+    /// Starts it again as what it was: it may have begun as a replica, and would again.
+    pub(crate) fn restart_primary(&mut self) -> Result<()> {
+        self.primary().restart()?;
+        let mut connection = self.primary().connection()?;
+        let promote = redis::cmd("REPLICAOF").arg("NO").arg("ONE").to_owned();
+        Ok(promote.exec(&mut connection)?)
+    }
+
     pub(crate) fn replica(&mut self) -> &mut Redis {
         &mut self.nodes[1 - self.primary]
     }

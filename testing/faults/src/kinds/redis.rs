@@ -100,7 +100,7 @@ pub(crate) const KINDS: &[Kind] = &[
 fn kill(stage: &mut Stage) -> Result<Begun> {
     stage.rows.primary().kill9()?;
     Begun::new("primary", |stage| {
-        stage.rows.primary().restart()?;
+        stage.rows.restart_primary()?;
         stage.is_healed();
         Ok(())
     })
@@ -113,7 +113,7 @@ fn forget(stage: &mut Stage) -> Result<Begun> {
     stage.rows.primary().kill9()?;
     stage.rows.primary().wipe()?;
     Begun::new("both", |stage| {
-        stage.rows.primary().restart()?;
+        stage.rows.restart_primary()?;
         stage.is_healed();
         stage.rows.replica().restart()
     })
