@@ -90,6 +90,7 @@ fn appender_options(topic: &str) -> AppenderOptions {
         delivery_timeout: Duration::from_secs(30),
         max_record_bytes: 1 << 20,
         queue_bytes: 64 << 20,
+        tells_delivered: false,
     }
 }
 

@@ -246,6 +246,7 @@ fn open(
         delivery_timeout: DELIVERED_WITHIN,
         max_record_bytes: MAX_RECORD_BYTES,
         queue_bytes: QUEUE_BYTES,
+        tells_delivered: true,
     };
     Ok(Open {
         appender: Appender::open(settings, &options, acks)?,

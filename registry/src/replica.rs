@@ -199,6 +199,8 @@ fn writer(
         delivery_timeout: DELIVERY_TIMEOUT,
         max_record_bytes: MAX_RECORD_BYTES,
         queue_bytes: QUEUE_BYTES,
+        // Only the tail decides (RULE 1).
+        tells_delivered: false,
     };
     Writer::open(settings.clone(), appender, log, lanes)
 }

@@ -27,6 +27,7 @@ pub fn appends() -> AppenderOptions {
         delivery_timeout: Duration::from_secs(60),
         max_record_bytes: 1 << 20,
         queue_bytes: 1 << 20,
+        tells_delivered: true,
     }
 }
 

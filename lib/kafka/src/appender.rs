@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Hears what became of appends; called on the producer's own thread.
 pub trait Deliveries: Send + Sync + 'static {
-    /// The broker took it. Where, is not said: a repeated send may report offset -1 (RULE 1).
+    /// The broker took it; told if the options want it. Where, is not said: a repeated send may report offset -1 (RULE 1).
     fn delivered(&self, sequence: u64);
     /// Unknown: it may be in the log, now or later (RULE 2).
     fn unknown(&self, sequence: u64, words: &str);
@@ -35,6 +35,8 @@ pub struct AppenderOptions {
     pub max_record_bytes: usize,
     /// Bytes that may wait in the producer.
     pub queue_bytes: usize,
+    /// Whether what was delivered is told of, too. Who does not listen saves a report for each record.
+    pub tells_delivered: bool,
 }
 
 /// Why an append was not taken.
@@ -276,6 +278,10 @@ fn config(settings: &Settings, options: &AppenderOptions) -> ClientConfig {
             (options.queue_bytes / 1024).to_string(),
         )
         .set("queue.buffering.max.messages", "500000")
+        .set(
+            "delivery.report.only.error",
+            (!options.tells_delivered).to_string(),
+        )
         .remove("transactional.id");
     config
 }
@@ -293,9 +299,15 @@ mod tests {
             delivery_timeout: Duration::from_secs(10),
             max_record_bytes: 1 << 20,
             queue_bytes: 1 << 20,
+            tells_delivered: true,
         };
         let config = config(&careless(), &options);
-        expect(&config, &[("enable.idempotence", "true"), ("acks", "all")]);
+        let wanted = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("delivery.report.only.error", "false"),
+        ];
+        expect(&config, &wanted);
         assert_eq!(config.get("transactional.id"), None);
     }
 }

@@ -50,6 +50,7 @@ fn what_is_appended_is_read_from_the_offset_asked_for() {
         delivery_timeout: Duration::from_secs(10),
         max_record_bytes: 1_000_000,
         queue_bytes: 1 << 24,
+        tells_delivered: true,
     };
     let appender = Appender::open(&settings, &options, count).unwrap();
     for n in 0..10u64 {
