@@ -18,6 +18,8 @@ use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use rtf_json::Extractor;
+#[cfg(feature = "simulation")]
+use rtf_kafka::Cluster;
 use rtf_kafka::{Prefetch, Settings};
 use rtf_proto::{Joiner, Registry};
 use rtf_service::Component;
@@ -150,8 +152,10 @@ impl Dispatcher {
         }
         let listened = AtomicU64::new(0);
         let engines: Vec<_> = std::iter::once(Arc::clone(&foreign)).chain(tiers).collect();
+        let cluster = Cluster::connect(&self.settings)?;
         let read = tokio::select! {
             biased;
+            never = lag::watch_simulated(foreign.shared(), &cluster) => match never {},
             read = try_join_all(readers.into_iter().map(Reader::run_simulated)) => read.map(drop),
             never = tick_simulated(&engines) => match never {},
             never = wakeups::listen(&foreign, &*self.joiner, &self.health, &[], &listened) => match never {},

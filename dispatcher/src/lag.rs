@@ -3,6 +3,8 @@
 use crate::engine::Shared;
 use rtf_kafka::{Cluster, Settings};
 use rtf_proto::TopicId;
+#[cfg(feature = "simulation")]
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,16 @@ pub(crate) fn watch(
         if !nap(halt) {
             return;
         }
+    }
+}
+
+/// As [`watch`], as a task, and for the topic alone.
+#[cfg(feature = "simulation")]
+pub(crate) async fn watch_simulated(shared: &Shared, cluster: &Cluster) -> Infallible {
+    let mut known = None;
+    loop {
+        compare(shared, cluster, &shared.topic, &mut known);
+        tokio::time::sleep(EVERY).await;
     }
 }
 

@@ -28,3 +28,10 @@ fn the_clock_does_not_run_ahead() {
 fn a_narrow_world_takes_its_time() {
     check(&[21_795_702_715]);
 }
+
+/// No fault of the product's: nobody looked whether the foreign topic is still the same, as a thread of the dispatcher does each five seconds; and where a member has nothing to read, a
+/// position that Kafka lost stays lost.
+#[test]
+fn a_topic_is_looked_after_and_a_lost_position_may_stay_lost() {
+    check(&[67, 3128]);
+}
