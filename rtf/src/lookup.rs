@@ -1,7 +1,7 @@
 //! `rtf lookup ID`: where an event is, or how it was resolved, with its row.
 
-use crate::options;
 use crate::whereabouts::Whereabouts;
+use crate::{options, out};
 use rtf_config::Config;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -14,9 +14,9 @@ pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCo
     let whereabouts = Whereabouts::remote(config, &options::kafka(config))?;
     let found = whereabouts.find(id).await?;
     if json {
-        println!("{found}");
+        out::line(&found)?;
     } else {
-        print!("{}", words(&found));
+        out::write(words(&found).as_bytes())?;
     }
     Ok(if found["resolved"] == true {
         ExitCode::SUCCESS
