@@ -6,8 +6,9 @@
 use crate::clock::Clock;
 use crate::health::{Health, Part};
 use crate::parker::{NotParked, Parker};
+use crate::spans;
 use crate::step::{Next, Step, after_join, after_lookup, after_register};
-use crate::{Answers, Backoff, Done, Flight, Subject};
+use crate::{Answers, Backoff, Done, Flight, Landed, Subject};
 use rtf_proto::{
     ForeignEvent, JoinVerdict, Joiner, JoinerError, Known, LookupItem, Registration, Registry,
     RegistryError, Verdict,
@@ -106,7 +107,7 @@ impl Carrier {
             let mut is_well = true;
             for (mut flight, result) in flights.into_iter().zip(results) {
                 match result {
-                    Ok(()) => answers.done.push(flight.landed(Done::Parked)),
+                    Ok(()) => answers.done.push(land(flight, Done::Parked)),
                     Err(NotParked::TooLarge) => {
                         flight.can_park = false;
                         answers.not_found.push(flight);
@@ -246,9 +247,15 @@ impl Round {
             }
             let answer = answers.next().expect("as many answers as questions");
             match next(&mut item, answer) {
-                Next::Done(done) => self.answers.done.push(item.flight.landed(done)),
-                Next::Wait => self.answers.not_found.push(item.flight),
-                Next::Collect => self.answers.collecting.push(item.flight),
+                Next::Done(done) => self.answers.done.push(land(item.flight, done)),
+                Next::Wait => {
+                    spans::note(&mut item.flight, "no partner yet");
+                    self.answers.not_found.push(item.flight);
+                }
+                Next::Collect => {
+                    spans::note(&mut item.flight, "waits for more partners");
+                    self.answers.collecting.push(item.flight);
+                }
                 Next::Go(step) => {
                     item.step = step;
                     rest.push(item);
@@ -263,8 +270,17 @@ impl Round {
     }
 }
 
+/// It is done here.
+fn land(mut flight: Flight, done: Done) -> Landed {
+    spans::end(&mut flight, done);
+    flight.landed(done)
+}
+
 impl Item {
-    fn new(flight: Flight) -> Self {
+    fn new(mut flight: Flight) -> Self {
+        if flight.attempts > 0 {
+            spans::note(&mut flight, "tried again");
+        }
         Self {
             flight,
             step: Step::LookUp,

@@ -1,9 +1,10 @@
 //! A foreign record on its way from being read to being done, and what can become of it.
 
-use crate::{Mark, Millis, Place};
+use crate::{Mark, Millis, Place, spans};
 use rtf_proto::{
     EventId, ForeignEvent, JoinKey, LookupItem, Outcome, Reason, Registration, Source,
 };
+use rtf_traces::Span;
 
 /// What one record costs in memory beside its bytes, about: our structs, their allocations, the sets it stands in.
 const OVERHEAD_BYTES: usize = 700;
@@ -35,6 +36,8 @@ pub struct Flight {
     pub asked: Mark,
     /// What it costs in memory, bytes.
     pub bytes: usize,
+    /// What a trace shows of it, if it is traced; boxed, since few are.
+    pub span: Option<Box<Span>>,
 }
 
 /// What a foreign record turned out to be.
@@ -83,6 +86,7 @@ impl Flight {
     pub fn new(place: Place, subject: Subject, first_seen: Millis, first_seen_ms: i64) -> Self {
         let bytes = OVERHEAD_BYTES + subject.payload_bytes();
         Self {
+            span: spans::begin(&subject),
             place,
             subject,
             attempts: 0,

@@ -45,6 +45,7 @@ mod recent;
 mod registration;
 mod retry;
 mod sites;
+mod spans;
 mod status;
 mod step;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use rtf_proto::{
     PartitionId, Registration, Registry, RegistryError, Verdict, WakeupStream,
 };
 use rtf_service::mutant;
+use rtf_traces::{Span, Spans, key};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -117,9 +118,26 @@ impl Shared {
         if !self.is_ready() {
             return Ok(vec![JoinVerdict::NotReady; batch.len()]);
         }
+        let ids = batch.iter().map(|event| event.id.as_bytes());
+        let mut spans = rtf_traces::begin_each("join", ids);
+        let verdicts = self.look_up_and_register(batch, &mut spans).await;
+        spans.each(|at, span| match &verdicts {
+            Ok(verdicts) => tell(span, verdicts[at]),
+            Err(error) => span.fail(error.to_string()),
+        });
+        spans.end();
+        verdicts
+    }
+
+    async fn look_up_and_register(
+        self: &Arc<Self>,
+        batch: Vec<ForeignEvent>,
+        spans: &mut Spans,
+    ) -> Result<Vec<JoinVerdict>, JoinerError> {
         let mut verdicts = vec![JoinVerdict::NotFound; batch.len()];
         let keys: Vec<&JoinKey> = batch.iter().map(|event| &event.key).collect();
         let partners = partners(self, &keys, now_ms()).await;
+        spans.each(|_, span| span.note("looked up"));
         let (mut found, mut registrations) = (Vec::new(), Vec::new());
         for (at, (event, partners)) in batch.into_iter().zip(partners).enumerate() {
             match partners {
@@ -193,29 +211,45 @@ fn unavailable(error: RegistryError) -> JoinerError {
     }
 }
 
-pub(crate) fn count(verdicts: &[JoinVerdict]) {
-    let mut counts = [0u64; 7];
-    for verdict in verdicts {
-        counts[match verdict {
-            JoinVerdict::Joined(_) => 0,
-            JoinVerdict::AlreadyResolved(_) => 1,
-            JoinVerdict::NotFound => 2,
-            JoinVerdict::NotReady => 3,
-            JoinVerdict::TooOld => 4,
-            JoinVerdict::RowTooLarge => 5,
-            JoinVerdict::Collecting => 6,
-        }] += 1;
+/// What comes of an event, as metrics and traces call it.
+const OUTCOMES: [&str; 7] = [
+    "joined",
+    "already_resolved",
+    "not_found",
+    "not_ready",
+    "too_old",
+    "row_too_large",
+    "collecting",
+];
+
+/// Its place among the outcomes.
+fn outcome(verdict: JoinVerdict) -> usize {
+    match verdict {
+        JoinVerdict::Joined(_) => 0,
+        JoinVerdict::AlreadyResolved(_) => 1,
+        JoinVerdict::NotFound => 2,
+        JoinVerdict::NotReady => 3,
+        JoinVerdict::TooOld => 4,
+        JoinVerdict::RowTooLarge => 5,
+        JoinVerdict::Collecting => 6,
     }
-    let names = [
-        "joined",
-        "already_resolved",
-        "not_found",
-        "not_ready",
-        "too_old",
-        "row_too_large",
-        "collecting",
-    ];
-    for (name, count) in names.into_iter().zip(counts).filter(|(_, n)| *n > 0) {
+}
+
+/// What a trace shows of it.
+fn tell(span: &mut Span, verdict: JoinVerdict) {
+    span.text(key::OUTCOME, OUTCOMES[outcome(verdict)]);
+    if let JoinVerdict::Joined(offset) | JoinVerdict::AlreadyResolved(offset) = verdict {
+        span.number(key::LOG_OFFSET, offset);
+    }
+}
+
+pub(crate) fn count(verdicts: &[JoinVerdict]) {
+    let mut counts = [0u64; OUTCOMES.len()];
+    for verdict in verdicts {
+        counts[outcome(*verdict)] += 1;
+    }
+    let counted = OUTCOMES.into_iter().zip(counts);
+    for (name, count) in counted.filter(|(_, n)| *n > 0) {
         metrics::counter!("rtf_joiner_joins_total", "verdict" => name).increment(count);
     }
 }

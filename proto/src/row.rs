@@ -75,11 +75,20 @@ pub fn close(open: &[u8], joined_ts: i64, offset: Offset, partition: PartitionId
     row
 }
 
-/// The id and the key an open row begins with; `None` when it is none.
-pub fn id_and_key(open: &[u8]) -> Option<(String, String)> {
-    let (id, rest) = take_string(open.strip_prefix(b"{\"id\":")?)?;
+/// The id a row begins with; `None` when it is none.
+pub fn id(row: &[u8]) -> Option<EventId> {
+    Some(take_id(row)?.0.into())
+}
+
+/// The id and the key a row begins with; `None` when it is none.
+pub fn id_and_key(row: &[u8]) -> Option<(String, String)> {
+    let (id, rest) = take_id(row)?;
     let (key, _) = take_string(rest.strip_prefix(b",\"key\":")?)?;
     Some((id, key))
+}
+
+fn take_id(row: &[u8]) -> Option<(String, &[u8])> {
+    take_string(row.strip_prefix(b"{\"id\":")?)
 }
 
 /// The JSON string some bytes begin with, and what follows.
@@ -135,6 +144,7 @@ mod tests {
             Some(("a\"b".into(), "Austin, TX ✈".into()))
         );
         assert_eq!(id_and_key(&open[1..]), None);
+        assert_eq!((super::id(&open), super::id(b"{}")), (Some(id), None));
         let row = close(&open, 7, 8, 9);
         let value: Value = serde_json::from_slice(&row).unwrap();
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::letter::{self, LetterOptions};
 use crate::sink::{Place, Row};
 use rtf_proto::record::Body;
-use rtf_proto::{Accepted, Outcome, row};
+use rtf_proto::{Accepted, EventId, Outcome, Source, row};
 
 /// What is carried into a sink.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +26,14 @@ impl Content {
         match self {
             Self::Rows { .. } => Self::ROWS,
             Self::DeadLetters(_) => "dead_letters",
+        }
+    }
+
+    /// What traces call the way of one of them.
+    pub(crate) fn step(&self) -> &'static str {
+        match self {
+            Self::Rows { .. } => "publish",
+            Self::DeadLetters(_) => "publish dead letter",
         }
     }
 
@@ -57,6 +65,26 @@ impl Content {
         }))
     }
 
+    /// The event's id, of an accepted record that this content wants. The log has it, the record's readers have only what was made of it.
+    pub(crate) fn event_id(&self, accepted: &Accepted) -> Option<EventId> {
+        let body = Body::decode(accepted.outcome, accepted.body.clone())?;
+        match (body.row(), self) {
+            (Some(row), _) => row::id(row),
+            (None, Self::DeadLetters(options)) => {
+                let ((topic_id, partition), offset) = accepted.source;
+                let topic = options.source_topic.as_str().into();
+                let source = Source {
+                    topic,
+                    topic_id,
+                    partition,
+                    offset,
+                };
+                Some(source.event_id())
+            }
+            (None, Self::Rows { .. }) => None,
+        }
+    }
+
     /// What one of them is called.
     fn item(&self) -> &'static str {
         match self {
@@ -65,7 +93,7 @@ impl Content {
         }
     }
 
-    fn wants(&self, outcome: Outcome) -> bool {
+    pub(crate) fn wants(&self, outcome: Outcome) -> bool {
         match (self, outcome) {
             (Self::Rows { .. }, Outcome::Joined) => true,
             (Self::Rows { emit_unjoinable }, Outcome::Unjoinable(_)) => *emit_unjoinable,
@@ -86,4 +114,61 @@ fn closed(place: Place, accepted: Accepted) -> Option<bytes::Bytes> {
     let body = Body::decode(outcome, body);
     let open = body.as_ref().and_then(Body::row)?;
     Some(row::close(open, log_ts, offset, place.partition).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtf_proto::row::RowParts;
+    use rtf_proto::{JoinKey, Original, TopicId};
+
+    const ROWS: Content = Content::Rows {
+        emit_unjoinable: false,
+    };
+
+    fn accepted(outcome: Outcome, body: Body) -> Accepted {
+        Accepted {
+            offset: 77,
+            log_ts: 5000,
+            later_ts: 4000,
+            outcome,
+            source: ((TopicId([9; 16]), 3), 41),
+            body: body.encode(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_known_by_what_was_made_of_it() {
+        let id = EventId::from("id \"7\"");
+        let row = row::open(&RowParts {
+            id: &id,
+            key: &JoinKey::from("k"),
+            outcome: Outcome::Joined,
+            foreign: b"{}",
+            primary: &[b"{}"],
+            foreign_ts: 1,
+            primary_ts: Some(2),
+            attempts: 1,
+        });
+        let joined = accepted(Outcome::Joined, Body::Joined { row });
+        assert_eq!(ROWS.event_id(&joined), Some(id));
+
+        let malformed = Body::Malformed {
+            words: "not JSON".into(),
+            original: Original::default(),
+        };
+        let malformed = accepted(Outcome::Malformed, malformed);
+        let letters = Content::DeadLetters(LetterOptions {
+            source_topic: "tweets".into(),
+            emit_unjoinable: false,
+        });
+        let place = Source {
+            topic: "tweets".into(),
+            topic_id: TopicId([9; 16]),
+            partition: 3,
+            offset: 41,
+        };
+        assert_eq!(letters.event_id(&malformed), Some(place.event_id()));
+        assert_eq!(ROWS.event_id(&malformed), None);
+    }
 }

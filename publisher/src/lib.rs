@@ -26,6 +26,7 @@ mod meter;
 mod options;
 mod publisher;
 pub mod sink;
+mod spans;
 mod worker;
 
 pub use board::{PartitionStatus, PublisherHandle, State};

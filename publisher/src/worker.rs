@@ -6,6 +6,7 @@ use crate::carry::{Ahead, Append, Carry, Limits, Step};
 use crate::meter::Meter;
 use crate::publisher::Shared;
 use crate::sink::{AppendOutcome, Place, SinkError};
+use crate::spans::Spans;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesOrdered;
@@ -53,6 +54,7 @@ pub(crate) struct Worker {
     /// When an idle partition asks its sink again.
     check_at: Instant,
     meter: Meter,
+    spans: Spans,
 }
 
 impl Worker {
@@ -66,6 +68,7 @@ impl Worker {
             back_off: BackOff::default(),
             check_at: Instant::now(),
             meter: Meter::new(&shared.options.content),
+            spans: Spans::default(),
             shared,
         }
     }
@@ -218,10 +221,12 @@ impl Worker {
         match outcome {
             Ok(AppendOutcome::Appended { last }) => {
                 self.meter.appended(&append.rows);
+                self.spans.appended(&append.rows);
                 self.carry.appended(last);
             }
             Ok(AppendOutcome::Moved { last }) => {
                 self.meter.moved();
+                self.spans.moved(last);
                 self.carry.moved(last);
             }
             Err(error) => {
@@ -237,9 +242,11 @@ impl Worker {
 
     fn offered(&mut self, batch: AcceptedBatch) -> Result<(), Trouble> {
         let mut rows = Vec::with_capacity(batch.records.len());
+        let content = &self.shared.options.content;
         for accepted in batch.records {
             let offset = accepted.offset;
-            match self.shared.options.content.row(self.place, accepted) {
+            self.spans.read(content, self.place, &accepted);
+            match content.row(self.place, accepted) {
                 Ok(row) => rows.extend(row),
                 Err(words) => {
                     // A broken record of ours stops its partition, behind the rows before it (RULE 8).

@@ -22,6 +22,7 @@ use rtf_proto::{
     SourceId, Verdict,
 };
 use rtf_service::{crash, mutant};
+use rtf_traces::{Span, Spans, key};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -320,39 +321,13 @@ impl RegistryHandle {
         }
         Ok(found)
     }
-}
 
-fn known_verdict(item: &Registration, winner: &Winner) -> Verdict {
-    if winner.token == Some(item.token) {
-        Verdict::Registered(winner.offset)
-    } else {
-        Verdict::AlreadyResolved(winner.offset)
-    }
-}
-
-fn count(verdicts: &[Verdict]) {
-    let mut counts = [0u64; 4];
-    for verdict in verdicts {
-        counts[match verdict {
-            Verdict::Registered(_) => 0,
-            Verdict::AlreadyResolved(_) => 1,
-            Verdict::TooOld => 2,
-            Verdict::TooLarge => 3,
-        }] += 1;
-    }
-    let names = ["registered", "already_resolved", "too_old", "too_large"];
-    for (name, count) in names
-        .into_iter()
-        .zip(counts)
-        .filter(|(_, count)| *count > 0)
-    {
-        metrics::counter!("rtf_registry_registered_total", "verdict" => name).increment(count);
-    }
-}
-
-#[async_trait]
-impl Registry for RegistryHandle {
-    async fn register(&self, items: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
+    /// Looks up, appends, and waits until the log has decided.
+    async fn decide(
+        &self,
+        items: Vec<Registration>,
+        spans: &mut Spans,
+    ) -> Result<Vec<Verdict>, RegistryError> {
         self.is_serving()?;
         if items.is_empty() {
             return Ok(Vec::new());
@@ -368,6 +343,7 @@ impl Registry for RegistryHandle {
             return Err(RegistryError::Unavailable(PAUSED.into()));
         }
         let lanes = self.0.lanes_of(items.iter().map(|item| &item.id))?;
+        spans.each(|at, span| span.number(key::LOG_PARTITION, lanes[at].partition.into()));
         let ids = items.iter().map(|item| item.id.clone());
         let known = self.find_all(lanes.iter().cloned().zip(ids).collect());
         let known = known.await?;
@@ -404,6 +380,61 @@ impl Registry for RegistryHandle {
         count(&verdicts);
         crash::point("registry-before-answer");
         Ok(verdicts)
+    }
+}
+
+fn known_verdict(item: &Registration, winner: &Winner) -> Verdict {
+    if winner.token == Some(item.token) {
+        Verdict::Registered(winner.offset)
+    } else {
+        Verdict::AlreadyResolved(winner.offset)
+    }
+}
+
+/// What becomes of a registration, as metrics and traces call it.
+const OUTCOMES: [&str; 4] = ["registered", "already_resolved", "too_old", "too_large"];
+
+/// Its place among the outcomes.
+fn outcome(verdict: Verdict) -> usize {
+    match verdict {
+        Verdict::Registered(_) => 0,
+        Verdict::AlreadyResolved(_) => 1,
+        Verdict::TooOld => 2,
+        Verdict::TooLarge => 3,
+    }
+}
+
+/// What a trace shows of it.
+fn tell(span: &mut Span, verdict: Verdict) {
+    span.text(key::OUTCOME, OUTCOMES[outcome(verdict)]);
+    if let Verdict::Registered(offset) | Verdict::AlreadyResolved(offset) = verdict {
+        span.number(key::LOG_OFFSET, offset);
+    }
+}
+
+fn count(verdicts: &[Verdict]) {
+    let mut counts = [0u64; OUTCOMES.len()];
+    for verdict in verdicts {
+        counts[outcome(*verdict)] += 1;
+    }
+    let counted = OUTCOMES.into_iter().zip(counts);
+    for (name, count) in counted.filter(|(_, count)| *count > 0) {
+        metrics::counter!("rtf_registry_registered_total", "verdict" => name).increment(count);
+    }
+}
+
+#[async_trait]
+impl Registry for RegistryHandle {
+    async fn register(&self, items: Vec<Registration>) -> Result<Vec<Verdict>, RegistryError> {
+        let ids = items.iter().map(|item| item.id.as_bytes());
+        let mut spans = rtf_traces::begin_each("register", ids);
+        let verdicts = self.decide(items, &mut spans).await;
+        spans.each(|at, span| match &verdicts {
+            Ok(verdicts) => tell(span, verdicts[at]),
+            Err(error) => span.fail(error.to_string()),
+        });
+        spans.end();
+        verdicts
     }
 
     async fn lookup(&self, items: Vec<LookupItem>) -> Result<Vec<Option<Known>>, RegistryError> {

@@ -15,16 +15,15 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
             let config = load(&args.config)?;
             let warnings: Vec<String> = config.check().iter().map(ToString::to_string).collect();
             if args.json {
-                println!(
-                    "{}",
-                    serde_json::json!({ "ok": true, "warnings": warnings })
-                );
+                out::line(serde_json::json!({ "ok": true, "warnings": warnings }))?;
             } else {
-                warnings.iter().for_each(|warning| println!("{warning}"));
-                println!(
+                for warning in warnings {
+                    out::line(warning)?;
+                }
+                out::line(format_args!(
                     "the configuration is good: {} joins `{}` with `{}`",
                     config.join.name, config.join.foreign.topic, config.join.primary.topic
-                );
+                ))?;
             }
         }
     }

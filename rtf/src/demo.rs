@@ -3,10 +3,10 @@
 mod redis_server;
 
 use crate::cli::DemoArgs;
-use crate::exit;
 use crate::progress::Progress;
 use crate::roles::{Pipeline, Role, Sink};
 use crate::synth::{Pace, Topics, send};
+use crate::{exit, out};
 use anyhow::Context;
 use redis_server::RedisServer;
 use rtf_config::Config;
@@ -107,7 +107,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let stop = shutdown.clone();
     let feeding = tokio::task::spawn_blocking(move || generator.run(&stop));
     let pipeline = Pipeline::open(config, settings, sink, &Role::ALL, shutdown.clone()).await?;
-    announce(&pipeline, broker.is_some(), server.is_some(), &args);
+    announce(&pipeline, broker.is_some(), server.is_some(), &args)?;
     let ran = pipeline.run().await;
     shutdown.cancel();
     let fed = feeding.await.context("the generator panicked")?;
@@ -220,7 +220,12 @@ impl Generator {
     }
 }
 
-fn announce(pipeline: &Pipeline, embedded_broker: bool, own_redis: bool, args: &DemoArgs) {
+fn announce(
+    pipeline: &Pipeline,
+    embedded_broker: bool,
+    own_redis: bool,
+    args: &DemoArgs,
+) -> anyhow::Result<()> {
     let address = pipeline
         .web_address()
         .map_or_else(|| args.listen.clone(), |address| address.to_string());
@@ -233,12 +238,13 @@ fn announce(pipeline: &Pipeline, embedded_broker: bool, own_redis: bool, args: &
         None if own_redis => "a redis-server of its own, in memory",
         None => "an embedded store, in memory",
     };
-    println!(
+    out::line(format_args!(
         "\n  Ready To Fly: http://{address}\n\n  Kafka: {kafka}\n  Rows:  {redis}\n  Ctrl-C ends it.\n"
-    );
+    ))?;
     if embedded_broker {
-        println!(
-            "  This is for trying out: the embedded broker keeps a few MB and nothing outlives the process.\n"
-        );
+        out::line(
+            "  This is for trying out: the embedded broker keeps a few MB and nothing outlives the process.\n",
+        )?;
     }
+    Ok(())
 }

@@ -80,5 +80,5 @@ where
     F: Future<Output = Answer>,
 {
     let answers = futures::future::join_all(dispatchers.iter().map(action)).await;
-    Ok(answers::print_of("dispatchers", &answers, json))
+    answers::print_of("dispatchers", &answers, json)
 }

@@ -25,10 +25,9 @@ use crate::reader::Reader;
 /// Kafka does not answer, there is no such topic, or what was asked for cannot be meant.
 pub fn run(config: &Config, settings: &Settings, command: DlqCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DlqCommand::List { which, limit, json } => Ok(list::list(
-            &read(config, settings, which.try_into()?, limit)?,
-            json,
-        )),
+        DlqCommand::List { which, limit, json } => {
+            list::list(&read(config, settings, which.try_into()?, limit)?, json)
+        }
         DlqCommand::Show { which, json } => list::show(
             &read(config, settings, Wanted::one(&which), 0)?,
             &which,

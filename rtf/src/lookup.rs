@@ -1,7 +1,7 @@
 //! `rtf lookup ID`: where an event is, or how it was resolved, with its row.
 
-use crate::options;
 use crate::whereabouts::Whereabouts;
+use crate::{options, out};
 use rtf_config::Config;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -12,11 +12,14 @@ use std::process::ExitCode;
 /// The registry or Kafka does not answer.
 pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCode> {
     let whereabouts = Whereabouts::remote(config, &options::kafka(config))?;
-    let found = whereabouts.find(id).await?;
+    let mut found = whereabouts.find(id).await?;
+    if let Some(trace) = options::traces(config, &[]).trace(id) {
+        found["trace"] = trace.into();
+    }
     if json {
-        println!("{found}");
+        out::line(&found)?;
     } else {
-        print!("{}", words(&found));
+        out::write(words(&found).as_bytes())?;
     }
     Ok(if found["resolved"] == true {
         ExitCode::SUCCESS
@@ -26,6 +29,14 @@ pub async fn run(config: &Config, id: &str, json: bool) -> anyhow::Result<ExitCo
 }
 
 fn words(found: &Value) -> String {
+    let mut text = state(found);
+    if let Some(trace) = found["trace"].as_str() {
+        text += &format!("  trace {trace}\n");
+    }
+    text
+}
+
+fn state(found: &Value) -> String {
     let id = found["id"].as_str().unwrap_or_default();
     match found["state"].as_str().unwrap_or_default() {
         "waiting" => format!(
@@ -91,10 +102,11 @@ mod tests {
             words(&given_up),
             "a: unjoinable (timed_out), at offset 7 of partition 1 of the join log\n"
         );
-        let waiting = json!({ "id": "a", "state": "waiting", "attempts": 3, "due_ts": 0 });
+        let waiting =
+            json!({ "id": "a", "state": "waiting", "attempts": 3, "due_ts": 0, "trace": "0a" });
         assert_eq!(
             words(&waiting),
-            "a: waits for its partner; 3 attempts in vain, the next in 0 s at the latest\n"
+            "a: waits for its partner; 3 attempts in vain, the next in 0 s at the latest\n  trace 0a\n"
         );
     }
 }

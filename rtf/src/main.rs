@@ -1,5 +1,8 @@
 //! The binary: parses, resolves, composes the roles. The only place that knows all of them.
 
+// They panic where nobody reads any more: see `out`.
+#![deny(clippy::print_stdout)]
+
 mod admin;
 mod cli;
 mod completions;

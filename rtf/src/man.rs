@@ -27,12 +27,8 @@ pub fn run(args: &ManArgs) -> anyhow::Result<()> {
         let refused = || format!("cannot write pages into {}", dir.display());
         std::fs::create_dir_all(dir).with_context(refused)?;
         clap_mangen::generate_to(Cli::command(), dir).with_context(refused)?;
-        println!(
-            "the pages are in {}: man -l {}/rtf.1",
-            dir.display(),
-            dir.display()
-        );
-        return Ok(());
+        let dir = dir.display();
+        return out::line(format_args!("the pages are in {dir}: man -l {dir}/rtf.1")).map(drop);
     }
     out::write(&page(&args.command)?).map(drop)
 }

@@ -43,7 +43,10 @@ mod tests {
         let mut count = 0;
         for Metric { name, kind, help } in on_page(PAGE) {
             count += 1;
-            assert!(name.starts_with("rtf_"), "{name}");
+            assert!(
+                name.starts_with("rtf_") || name.starts_with("process_"),
+                "{name}"
+            );
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{name}");
             assert!(help.ends_with('.') && !help.contains("]("), "{name}");
         }

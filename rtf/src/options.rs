@@ -2,6 +2,7 @@
 
 use crate::cli::LogFormat;
 use crate::manual;
+use crate::roles::Role;
 use rtf_config::{Config, Isolation, Kafka, Layout, Order, Policy, TopicChecks, Unmatched};
 use rtf_json::{Fields, Folding};
 use rtf_kafka::Settings;
@@ -229,6 +230,20 @@ pub fn dead_letter_topic(config: &Config) -> rtf_publisher::sink::KafkaSinkOptio
         retention: (config.publisher.dead_letter_retention.0)
             .max(rtf_registry::log_retention(config.registry.horizon.0)),
         max_record_bytes: rtf_proto::record::MAX_RECORD_BYTES,
+    }
+}
+
+/// What is traced, and who is told, of a process with these roles.
+pub fn traces(config: &Config, roles: &[Role]) -> rtf_traces::Options {
+    let traces = &config.telemetry.traces;
+    rtf_traces::Options {
+        endpoint: traces.endpoint.clone(),
+        share: traces.sample,
+        pipeline: config.join.name.clone(),
+        service: match roles {
+            [role] => format!("rtf-{}", role.name()),
+            _ => "rtf".into(),
+        },
     }
 }
 

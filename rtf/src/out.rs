@@ -1,5 +1,6 @@
 //! Standard output that somebody may close: `rtf tail | head` is no failure.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 /// Whether somebody still reads.
@@ -17,6 +18,14 @@ pub enum Reader {
 /// It cannot be written, but for a closed pipe.
 pub fn write(text: &[u8]) -> anyhow::Result<Reader> {
     to(&mut io::stdout().lock(), text)
+}
+
+/// Writes a text and a line end: what `println!` does, which panics where nobody reads any more.
+///
+/// # Errors
+/// As for [`write`].
+pub fn line(text: impl Display) -> anyhow::Result<Reader> {
+    write(format!("{text}\n").as_bytes())
 }
 
 fn to(out: &mut impl Write, text: &[u8]) -> anyhow::Result<Reader> {

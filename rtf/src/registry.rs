@@ -34,8 +34,8 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
             let (replicas, json) = (all(&args.to)?, args.to.json);
             watch::show(&args.watch, || status::report(&replicas, json)).await
         }
-        RegistryCommand::Lookup { id, to } => Ok(lookup::run(&all(&to)?, &id, to.json).await),
-        RegistryCommand::Digest(to) => Ok(digest::run(&all(&to)?, to.json).await),
+        RegistryCommand::Lookup { id, to } => lookup::run(&all(&to)?, &id, to.json).await,
+        RegistryCommand::Digest(to) => digest::run(&all(&to)?, to.json).await,
         RegistryCommand::Gc(to) => each(&all(&to)?, to.json, actions::gc).await,
         RegistryCommand::Pause(to) => each(&all(&to)?, to.json, actions::pause).await,
         RegistryCommand::Resume(to) => each(&all(&to)?, to.json, actions::resume).await,
@@ -54,7 +54,7 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
         RegistryCommand::Retire { topic_id, to } => {
             let topic = actions::topic(&topic_id)?;
             let retire = |replica| actions::retire(replica, topic);
-            Ok(parts::once(&all(&to)?, to.json, retire).await)
+            parts::once(&all(&to)?, to.json, retire).await
         }
         RegistryCommand::Split {
             partitions,
@@ -62,7 +62,7 @@ pub async fn run(config: &Config, command: Option<RegistryCommand>) -> anyhow::R
             to,
         } => {
             let split = |replica| actions::split(replica, partitions, dry_run);
-            Ok(parts::once(&all(&to)?, to.json, split).await)
+            parts::once(&all(&to)?, to.json, split).await
         }
         RegistryCommand::Rebuild(args) => rebuild::run(config, args).await,
     }
@@ -78,5 +78,5 @@ where
     F: Future<Output = answers::Answer>,
 {
     let answers = futures::future::join_all(replicas.iter().map(action)).await;
-    Ok(answers::print(&answers, json))
+    answers::print(&answers, json)
 }

@@ -11,7 +11,7 @@ mod watch;
 
 pub use args::{ReplayArgs, ReplayCommand};
 
-use crate::{exit, options};
+use crate::{exit, options, out};
 use anyhow::Context;
 use plan::{Extent, Plan, Target};
 use report::Report;
@@ -43,7 +43,7 @@ pub async fn run(config: &Config, args: ReplayArgs) -> anyhow::Result<ExitCode> 
         blocking(move || scene.plan(&target, chosen.as_ref())).await?
     };
     if args.export {
-        print!("{}", file::export(&scene.topic, &plan));
+        out::write(file::export(&scene.topic, &plan).as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::new(&scene.group, &scene.topic, &args, plan);
@@ -52,7 +52,7 @@ pub async fn run(config: &Config, args: ReplayArgs) -> anyhow::Result<ExitCode> 
             let scene = scene.clone();
             report.active = blocking(move || offline::active(&scene)).await?;
         }
-        return Ok(report.print());
+        return report.print();
     }
     if args.running {
         running::execute(config, &args, &mut report).await?;
@@ -64,7 +64,7 @@ pub async fn run(config: &Config, args: ReplayArgs) -> anyhow::Result<ExitCode> 
     if args.watch {
         watch::until_caught_up(config, &args, scene, &mut report).await?;
     }
-    Ok(report.print())
+    report.print()
 }
 
 fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<Target> {

@@ -21,6 +21,7 @@ use rtf_registry::Replica;
 use rtf_rows::Rows;
 use rtf_service::listen::listen;
 use rtf_service::{Component, Readiness, Supervisor, grpc, http};
+use rtf_traces::Exporting;
 use rtf_web::{EmbeddedRows, RedisRows, RowSource, Sources};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -58,6 +59,17 @@ impl Role {
         Self::Publisher,
         Self::Web,
     ];
+
+    /// As its command has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Joiner => "joiner",
+            Self::Dispatcher => "dispatcher",
+            Self::Publisher => "publisher",
+            Self::Web => "web",
+        }
+    }
 }
 
 /// Where rows go and are read from.
@@ -96,6 +108,7 @@ pub async fn run(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
 pub struct Pipeline {
     supervisor: Supervisor,
     web: Option<SocketAddr>,
+    traces: Option<Exporting>,
 }
 
 impl Pipeline {
@@ -121,6 +134,8 @@ impl Pipeline {
             .transpose()?;
         let metrics = rtf_service::metrics::install();
         crate::metrics::describe();
+        let traces = rtf_traces::install(&options::traces(&config, roles));
+        let traces = traces.context("[telemetry.traces].endpoint")?;
         let mut composer = Composer {
             config,
             settings,
@@ -141,6 +156,7 @@ impl Pipeline {
         Ok(Self {
             supervisor: composer.supervisor,
             web,
+            traces,
         })
     }
 
@@ -154,7 +170,11 @@ impl Pipeline {
     /// # Errors
     /// The first role that cannot go on, by name.
     pub async fn run(self) -> anyhow::Result<()> {
-        self.supervisor.run().await
+        let ended = self.supervisor.run().await;
+        if let Some(traces) = self.traces {
+            traces.finish().await;
+        }
+        ended
     }
 }
 

@@ -1,6 +1,7 @@
 //! `rtf synth`: makes the demonstration's data, the click/query load or that of an example and sends it, seeded and repeatable.
 
 use crate::kafka_flags::KafkaFlags;
+use crate::out;
 use crate::progress::Progress;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -291,8 +292,7 @@ fn deliver(
         .flush(FLUSH_WITHIN)
         .context("not everything was sent")?;
     progress.finish();
-    report(common, &topics, &tally, begun.elapsed());
-    Ok(())
+    report(common, &topics, &tally, begun.elapsed())
 }
 
 /// The two topics of a workload.
@@ -380,7 +380,7 @@ fn print(events: impl Iterator<Item = Event>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(common: &Common, topics: &Topics, tally: &Tally, took: Duration) {
+fn report(common: &Common, topics: &Topics, tally: &Tally, took: Duration) -> anyhow::Result<()> {
     let sent = tally.foreign_records() + tally.primary_records();
     if common.json {
         let json = serde_json::json!({
@@ -390,15 +390,14 @@ fn report(common: &Common, topics: &Topics, tally: &Tally, took: Duration) {
             "primary": { "topic": topics.primary, "records": tally.primary_records(), "malformed": tally.malformed_primaries },
             "accepted": tally.accepted(),
         });
-        println!("{json}");
-        return;
+        return out::line(json).map(drop);
     }
-    println!(
+    out::line(format_args!(
         "sent {sent} records in {:.1} s ({:.0} a second)",
         took.as_secs_f64(),
         sent as f64 / took.as_secs_f64()
-    );
-    println!(
+    ))?;
+    out::line(format_args!(
         "  {}: {} records: {} with a partner, {} without, {} malformed, {} sent twice",
         topics.foreign,
         tally.foreign_records(),
@@ -406,11 +405,12 @@ fn report(common: &Common, topics: &Topics, tally: &Tally, took: Duration) {
         tally.orphans,
         tally.malformed,
         tally.duplicates
-    );
-    println!(
+    ))?;
+    out::line(format_args!(
         "  {}: {} records, {} of them malformed",
         topics.primary,
         tally.primary_records(),
         tally.malformed_primaries
-    );
+    ))?;
+    Ok(())
 }

@@ -8,6 +8,7 @@
 mod binary;
 mod certificates;
 mod checker;
+mod collector;
 pub mod cost;
 mod doctor;
 mod fate;
@@ -40,6 +41,7 @@ mod wait;
 pub use binary::rtf_binary;
 pub use certificates::{Authority, Certificate};
 pub use checker::{Checked, Checker, POISON_KEY, Rows, RowsByStream};
+pub use collector::{Collector, Span};
 pub use doctor::{Diagnosis, doctor, doctors};
 pub use fate::Fate;
 pub use folder::temp_folder;

@@ -10,6 +10,8 @@ use anyhow::{Context, Result, ensure};
 use rtf_testing::{Process, free_port, http, rtf_binary, temp_folder, wait_until};
 
 const PAGE: &str = "docs/metrics.md";
+/// Of every process, by the names that a library gives them.
+const OF_PROCESS: &str = "process_";
 /// Where metrics are made.
 const SOURCES: [&str; 7] = [
     "dispatcher/src",
@@ -141,7 +143,7 @@ fn the_page_has_the_metrics_that_the_code_has() -> Result<()> {
     }
     for name in page.keys() {
         ensure!(
-            code.contains_key(name),
+            name.starts_with(OF_PROCESS) || code.contains_key(name),
             "{name} is in {PAGE}, but nowhere made"
         );
     }
@@ -151,7 +153,9 @@ fn the_page_has_the_metrics_that_the_code_has() -> Result<()> {
 /// Words that begin like a metric of ours; in Grafana's and Prometheus's files nothing else does.
 fn asked_for(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.filter(|word| is_metric(word)).collect()
+    words
+        .filter(|word| is_metric(word) || word.starts_with(OF_PROCESS))
+        .collect()
 }
 
 #[test]
@@ -268,5 +272,8 @@ fn what_a_process_serves_is_on_the_page_with_its_words() -> Result<()> {
         count += 1;
     }
     ensure!(count > 20, "{count} metrics are served");
+    for name in page.keys().filter(|name| name.starts_with(OF_PROCESS)) {
+        ensure!(text.contains(&format!("# TYPE {name} ")), "no {name}");
+    }
     Ok(())
 }

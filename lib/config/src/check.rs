@@ -198,6 +198,7 @@ impl Config {
             );
             checker.error("registry.serves", words);
         }
+        self.check_traces(checker);
         // The token itself is not repeated.
         if !self
             .admin
@@ -209,6 +210,19 @@ impl Config {
             checker.error(
                 "admin.token",
                 "must be visible ASCII without spaces: it travels in a header",
+            );
+        }
+    }
+
+    fn check_traces(&self, checker: &mut Checker) {
+        let traces = &self.telemetry.traces;
+        checker.between("telemetry.traces.sample", traces.sample, 0.0..=1.0);
+        let endpoint = traces.endpoint.as_str();
+        let schemes = ["http://", "https://"];
+        if !endpoint.is_empty() && !schemes.iter().any(|scheme| endpoint.starts_with(scheme)) {
+            checker.error(
+                "telemetry.traces.endpoint",
+                "is not an address such as http://127.0.0.1:4317",
             );
         }
     }

@@ -21,8 +21,8 @@ pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
     Admin, Cluster, ClusterTls, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner,
-    Kafka, Layout, Match, Order, Place, Policy, Primary, Publisher, Redis, Registry, Tls,
-    TopicChecks, Unmatched, Wait, Web, WebAuth, WebMap, ranges,
+    Kafka, Layout, Match, Order, Place, Policy, Primary, Publisher, Redis, Registry, Telemetry,
+    Tls, TopicChecks, Traces, Unmatched, Wait, Web, WebAuth, WebMap, ranges,
 };
 pub use secret::Secret;
 pub use units::{Size, Span};

@@ -34,6 +34,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// `[admin]`
     pub admin: Admin,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
     /// `[web]`
     pub web: Web,
 }
@@ -280,6 +282,21 @@ impl ClusterTls {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     pub token: Secret,
+}
+
+/// `[telemetry]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub traces: Traces,
+}
+
+/// `[telemetry.traces]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    pub endpoint: String,
+    pub sample: f64,
 }
 
 /// `[web]`

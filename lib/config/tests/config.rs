@@ -457,6 +457,10 @@ fn every_refusal_names_its_key() {
         ("kafka.bootstrap", ""),
         ("kafka.properties.acks", "1"),
         ("cluster.registries", "[\"127.0.0.1:7401\"]"),
+        ("telemetry.traces.endpoint", "127.0.0.1:4317"),
+        ("telemetry.traces.sample", "1.1"),
+        ("telemetry.traces.sample", "-0.1"),
+        ("telemetry.traces.sample", "nan"),
         ("web.columns", "[{title = \"a\", value = \"id\"}]"),
         (
             "web.columns",

@@ -58,7 +58,7 @@ async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
             header::CONTENT_TYPE,
             "text/plain; version=0.0.4; charset=utf-8",
         )],
-        metrics.render(),
+        crate::metrics::render(&metrics),
     )
 }
 

@@ -1,6 +1,7 @@
 //! The process's one Prometheus recorder.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -25,6 +26,12 @@ pub fn install() -> PrometheusHandle {
                 .expect("nobody else installs a recorder")
         })
         .clone()
+}
+
+/// All metrics in Prometheus's text format, those of the process as they are now.
+pub fn render(handle: &PrometheusHandle) -> String {
+    Collector::default().collect();
+    handle.render()
 }
 
 /// Keeps histograms from growing, for as long as it is polled.
@@ -55,6 +62,15 @@ mod tests {
             ] {
                 assert!(text.contains(line), "`{line}` is missing in {text}");
             }
+        }
+    }
+
+    #[test]
+    fn the_process_is_told_of_by_the_usual_names() {
+        let text = render(&install());
+        for name in ["cpu_seconds_total", "open_fds", "resident_memory_bytes"] {
+            let line = format!("\nprocess_{name} ");
+            assert!(text.contains(&line), "`{name}` is missing in {text}");
         }
     }
 

@@ -2,25 +2,30 @@
 
 use super::Letters;
 use super::letter::Letter;
-use crate::human;
 use crate::table::{Align, Table};
+use crate::{human, out};
 use rtf_proto::header;
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::process::ExitCode;
 
 /// So many characters of a text are shown in a table.
 const SHOWN: usize = 40;
 
 /// Prints a line for each, and how many there are.
-pub fn list(found: &Letters, json: bool) -> ExitCode {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn list(found: &Letters, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         let letters: Vec<Value> = found.letters.iter().map(Letter::as_json).collect();
         let all = json!({ "topic": found.topic, "count": found.count, "letters": letters });
-        println!("{all}");
-        return ExitCode::SUCCESS;
+        out::line(all)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let mut text = String::new();
     if !found.letters.is_empty() {
-        print!("{}", table(&found.letters));
+        text = table(&found.letters).to_string();
     }
     let shown = found.letters.len() as u64;
     let newest = if shown < found.count {
@@ -28,12 +33,10 @@ pub fn list(found: &Letters, json: bool) -> ExitCode {
     } else {
         String::new()
     };
-    println!(
-        "{} letters in {}{newest}",
-        human::count(found.count),
-        found.topic
-    );
-    ExitCode::SUCCESS
+    let count = human::count(found.count);
+    writeln!(text, "{count} letters in {}{newest}", found.topic)?;
+    out::write(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn table(letters: &[Letter]) -> Table {
@@ -83,24 +86,25 @@ pub fn show(found: &Letters, which: &str, json: bool) -> anyhow::Result<ExitCode
     }
     if json {
         let letters: Vec<Value> = found.letters.iter().map(Letter::as_json).collect();
-        println!("{}", json!({ "topic": found.topic, "letters": letters }));
+        out::line(json!({ "topic": found.topic, "letters": letters }))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut text = String::new();
     for letter in &found.letters {
-        println!(
-            "letter      {}/{} of {}",
-            letter.partition, letter.offset, found.topic
-        );
-        println!("written     {}", human::time(letter.written_ms));
+        let (partition, offset) = (letter.partition, letter.offset);
+        writeln!(text, "letter      {partition}/{offset} of {}", found.topic)?;
+        writeln!(text, "written     {}", human::time(letter.written_ms))?;
         let bytes = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             None => "(null)".into(),
         };
-        println!("record key  {}", bytes(letter.original.key.as_deref()));
-        for (name, value) in &letter.original.headers {
-            println!("{name:<12}{}", bytes(value.as_deref()));
+        let original = &letter.original;
+        writeln!(text, "record key  {}", bytes(original.key.as_deref()))?;
+        for (name, value) in &original.headers {
+            writeln!(text, "{name:<12}{}", bytes(value.as_deref()))?;
         }
-        println!("{}\n", bytes(letter.original.value.as_deref()));
+        writeln!(text, "{}\n", bytes(original.value.as_deref()))?;
     }
+    out::write(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

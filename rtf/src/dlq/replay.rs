@@ -6,13 +6,14 @@
 use super::each;
 use super::letter::Letter;
 use super::wanted::Wanted;
-use crate::human;
 use crate::progress::Progress;
+use crate::{human, out};
 use rtf_config::Config;
 use rtf_kafka::{Sender, Settings};
 use rtf_proto::{EventId, MAX_ID_BYTES, Original, PartitionId, header};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -79,22 +80,23 @@ pub fn run(
         let report = json!({
             "from": letters, "to": topic, "executed": execute, "letters": count, "by_reason": reasons, "skipped": skipped,
         });
-        println!("{report}");
+        out::line(report)?;
     } else {
         let done = if execute { "sent" } else { "would be sent" };
-        println!(
-            "{} letters of {letters} {done} to {topic}",
+        let mut text = format!(
+            "{} letters of {letters} {done} to {topic}\n",
             human::count(count)
         );
         for (reason, count) in &reasons {
-            println!("  {:>12}  {reason}", human::count(*count));
+            writeln!(text, "  {:>12}  {reason}", human::count(*count))?;
         }
         for (why, count) in &unfit {
-            println!("{} not: {}", human::count(*count), why.words());
+            writeln!(text, "{} not: {}", human::count(*count), why.words())?;
         }
         if !execute && count > 0 {
-            println!("This was a dry run; --execute sends them.");
+            text += "This was a dry run; --execute sends them.\n";
         }
+        out::write(text.as_bytes())?;
     }
     Ok(if skipped == 0 {
         ExitCode::SUCCESS

@@ -1,6 +1,8 @@
 //! One line per replica: what it did, or why not.
 
+use crate::out;
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::process::ExitCode;
 
 /// What a replica answered to an action.
@@ -47,22 +49,30 @@ impl Answer {
 }
 
 /// Prints them; 1 unless all did it.
-pub fn print(answers: &[Answer], as_json: bool) -> ExitCode {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(answers: &[Answer], as_json: bool) -> anyhow::Result<ExitCode> {
     print_of("replicas", answers, as_json)
 }
 
 /// Prints answers of these, whatever they are called.
-pub fn print_of(whom: &str, answers: &[Answer], as_json: bool) -> ExitCode {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_of(whom: &str, answers: &[Answer], as_json: bool) -> anyhow::Result<ExitCode> {
     if as_json {
         let all: Vec<Value> = answers.iter().map(Answer::json).collect();
-        println!("{}", json!({ whom: all }));
+        out::line(json!({ whom: all }))?;
     } else {
         let width = answers.iter().map(|answer| answer.url.len()).max();
+        let (width, mut text) = (width.unwrap_or_default(), String::new());
         for Answer { url, words, .. } in answers {
-            println!("{url:<width$}  {words}", width = width.unwrap_or_default());
+            writeln!(text, "{url:<width$}  {words}")?;
         }
+        out::write(text.as_bytes())?;
     }
-    exit_code(answers.iter().all(|answer| answer.ok))
+    Ok(exit_code(answers.iter().all(|answer| answer.ok)))
 }
 
 /// 0 when all is well, else 1.

@@ -3,10 +3,12 @@
 use super::answers::exit_code;
 use super::parts;
 use super::replica::{Replica, within};
+use crate::out;
 use crate::table::{Align, Table};
 use rtf_proto::{Offset, PartitionId, pb};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,10 @@ impl Compared {
 }
 
 /// Prints the comparison; 1 unless all replicas answer and agree.
-pub async fn run(replicas: &[Replica], json: bool) -> ExitCode {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub async fn run(replicas: &[Replica], json: bool) -> anyhow::Result<ExitCode> {
     let deadline = Instant::now() + COMMON_WITHIN;
     let directory = parts::directory(replicas).await;
     loop {
@@ -120,35 +125,42 @@ fn report(
     known: &[Result<Known, String>],
     compared: &[Compared],
     json: bool,
-) -> ExitCode {
+) -> anyhow::Result<ExitCode> {
     let silent: Vec<(&str, &str)> = (replicas.iter().zip(known))
         .filter_map(|(replica, known)| Some((replica.url.as_str(), known.as_ref().err()?.as_str())))
         .collect();
     let agree = silent.is_empty() && compared.iter().all(Compared::agrees);
     if json {
-        println!("{}", as_json(replicas, &silent, compared, agree));
+        out::line(as_json(replicas, &silent, compared, agree))?;
     } else {
-        print(replicas, &silent, compared, agree);
+        out::write(words(replicas, &silent, compared, agree)?.as_bytes())?;
     }
-    exit_code(agree)
+    Ok(exit_code(agree))
 }
 
-fn print(replicas: &[Replica], silent: &[(&str, &str)], compared: &[Compared], agree: bool) {
+fn words(
+    replicas: &[Replica],
+    silent: &[(&str, &str)],
+    compared: &[Compared],
+    agree: bool,
+) -> anyhow::Result<String> {
+    let mut text = String::new();
     for (url, words) in silent {
-        println!("{url}  {words}");
+        writeln!(text, "{url}  {words}")?;
     }
-    print!("{}", table(compared));
+    write!(text, "{}", table(compared))?;
     for different in compared.iter().filter(|c| c.at.is_some() && !c.agrees()) {
-        println!("partition {}:", different.partition);
+        writeln!(text, "partition {}:", different.partition)?;
         for (at, digest) in &different.digests {
-            println!("  {}  {digest:016x}", replicas[*at].url);
+            writeln!(text, "  {}  {digest:016x}", replicas[*at].url)?;
         }
     }
     match (agree, replicas) {
-        (true, [_]) => println!("one replica, so there is nothing to compare"),
-        (true, all) => println!("all {} replicas decided alike", all.len()),
-        (false, _) => println!("the replicas are not shown to have decided alike"),
+        (true, [_]) => text += "one replica, so there is nothing to compare\n",
+        (true, all) => writeln!(text, "all {} replicas decided alike", all.len())?,
+        (false, _) => text += "the replicas are not shown to have decided alike\n",
     }
+    Ok(text)
 }
 
 fn table(compared: &[Compared]) -> Table {

@@ -9,7 +9,10 @@ use serde_json::json;
 use std::process::ExitCode;
 
 /// A line per replica that serves the id's partition; 1 unless all of them know it.
-pub async fn run(replicas: &[Replica], id: &str, json: bool) -> ExitCode {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub async fn run(replicas: &[Replica], id: &str, json: bool) -> anyhow::Result<ExitCode> {
     let directory = parts::directory(replicas).await;
     let partition = directory.partition_of(id.as_bytes());
     let elsewhere = |at| !directory.roots_of(at).is_empty() && !directory.serves(at, partition);
@@ -18,12 +21,12 @@ pub async fn run(replicas: &[Replica], id: &str, json: bool) -> ExitCode {
         .map(|(_, replica)| ask(replica, id))
         .collect();
     let answers = futures::future::join_all(asked).await;
-    let code = answers::print(&answers, json);
+    let code = answers::print(&answers, json)?;
     match directory.who(partition) {
-        Ok(_) => code,
+        Ok(_) => Ok(code),
         Err(error) => {
             eprintln!("rtf: {error}");
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
     }
 }

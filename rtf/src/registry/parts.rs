@@ -37,11 +37,14 @@ pub async fn directory(replicas: &[Replica]) -> Directory {
 }
 
 /// Asks one replica of each part of the log: the log tells the others. 1 unless it is done in every partition.
+///
+/// # Errors
+/// Standard output cannot be written.
 pub async fn once<'a, F>(
     replicas: &'a [Replica],
     json: bool,
     action: impl Fn(&'a Replica) -> F,
-) -> ExitCode
+) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Answer>,
 {
@@ -62,7 +65,7 @@ where
             break;
         }
     }
-    answers::print(&answers, json);
+    answers::print(&answers, json)?;
     let is_done = left.is_empty() && !directory.roots().is_empty();
     if !is_done && answers.iter().all(|answer| answer.ok) {
         eprintln!(
@@ -70,5 +73,5 @@ where
             ranges(&left)
         );
     }
-    answers::exit_code(is_done)
+    Ok(answers::exit_code(is_done))
 }

@@ -1,8 +1,7 @@
 //! `rtf registry rebuild`: sets the view of a replica that does not run aside. Touches this machine's directory, and the log only to accept a loss.
 
 use super::args::RebuildArgs;
-use crate::human;
-use crate::options;
+use crate::{human, options, out};
 use rtf_config::Config;
 use rtf_proto::naming;
 use rtf_registry::{Extent, Rebuild, accept_loss};
@@ -40,9 +39,9 @@ fn rebuild(config: &Config, args: &RebuildArgs) -> anyhow::Result<()> {
         accepts_loss: args.accept_loss,
     };
     if args.json {
-        println!("{}", plan.json(args.execute));
+        out::line(plan.json(args.execute))?;
     } else {
-        print!("{}", plan.words(args.execute));
+        out::write(plan.words(args.execute).as_bytes())?;
     }
     if args.execute {
         plan.rebuild.execute()?;

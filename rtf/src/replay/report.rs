@@ -2,9 +2,9 @@
 
 use super::args::ReplayArgs;
 use super::plan::{Line, Plan};
-use crate::human;
 use crate::registry::answers::exit_code;
 use crate::table::{Align, Table};
+use crate::{human, out};
 use rtf_proto::{Offset, PartitionId, pb};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -102,14 +102,17 @@ impl Report {
     }
 
     /// Prints it; 1 unless what was asked is done, or could be.
-    pub fn print(&self) -> ExitCode {
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn print(&self) -> anyhow::Result<ExitCode> {
         if self.json {
-            println!("{}", self.as_json());
+            out::line(self.as_json())?;
         } else {
-            print!("{}", self.words());
+            out::write(self.words().as_bytes())?;
         }
         let is_well = self.failures.is_empty() && self.active.is_none();
-        exit_code(is_well && self.executed == self.execute)
+        Ok(exit_code(is_well && self.executed == self.execute))
     }
 
     fn words(&self) -> String {

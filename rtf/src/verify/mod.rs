@@ -27,7 +27,7 @@ mod spill;
 mod state;
 
 use crate::cli::VerifyArgs;
-use crate::{parked, progress};
+use crate::{out, parked, progress};
 use foreign::Foreign;
 use letters::Letters;
 use log::LogReader;
@@ -77,9 +77,9 @@ pub async fn run(config: Config, settings: Settings, args: VerifyArgs) -> anyhow
     let verify = move || Verification::begin(&config, &settings, &args)?.run(&runtime);
     let report = tokio::task::spawn_blocking(verify).await??;
     if is_json {
-        println!("{}", serde_json::to_string(&report)?);
+        out::line(serde_json::to_string(&report)?)?;
     } else {
-        print!("{report}");
+        out::write(report.to_string().as_bytes())?;
     }
     Ok(if report.is_clean() {
         ExitCode::SUCCESS

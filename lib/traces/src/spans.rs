@@ -1,0 +1,26 @@
+//! Spans of a batch of events, few of which are traced.
+
+use crate::Span;
+
+/// Each traced event's span, with its place in the batch.
+#[derive(Default, Debug)]
+pub struct Spans(Vec<(usize, Span)>);
+
+impl Spans {
+    pub(crate) fn of(spans: impl Iterator<Item = Option<Span>>) -> Self {
+        let placed = spans.enumerate();
+        Self(placed.filter_map(|(at, span)| Some((at, span?))).collect())
+    }
+
+    /// Says something of each, given its event's place in the batch.
+    pub fn each(&mut self, mut say: impl FnMut(usize, &mut Span)) {
+        for (at, span) in &mut self.0 {
+            say(*at, span);
+        }
+    }
+
+    /// They end now.
+    pub fn end(self) {
+        self.0.into_iter().for_each(|(_, span)| span.end());
+    }
+}
