@@ -429,8 +429,8 @@ impl Composer {
         let component = self.readiness.component("publisher");
         let sink: Arc<dyn rtf_publisher::sink::Sink> = match &self.sink {
             Sink::Redis => {
-                let client = redis_client::open(&self.config)?;
-                Arc::new(RedisSink::new(client, options::redis(&self.config)))
+                let redis = redis_client::open(&self.config)?;
+                Arc::new(RedisSink::new(redis, options::redis(&self.config)))
             }
             Sink::Embedded(rows) => Arc::new(EmbeddedSink::new(rows.clone())),
         };
@@ -535,8 +535,8 @@ impl Composer {
         let partitions = self.config.registry.partitions;
         let source: Arc<dyn RowSource> = match &self.sink {
             Sink::Redis => {
-                let client = redis_client::open(&self.config)?;
-                Arc::new(RedisRows::new(client, &self.config.join.name, partitions))
+                let redis = redis_client::open(&self.config)?;
+                Arc::new(RedisRows::new(redis, &self.config.join.name, partitions))
             }
             Sink::Embedded(rows) => Arc::new(EmbeddedRows::new(rows.clone(), partitions)),
         };

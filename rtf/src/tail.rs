@@ -52,8 +52,8 @@ pub struct TailArgs {
 /// Redis does not answer at the beginning, or the output cannot be written. A Redis that goes away later is waited for.
 pub async fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
     let config = load(&args.config)?;
-    let client = redis_client::open(&config)?;
-    let rows = RedisRows::new(client, &config.join.name, config.registry.partitions);
+    let redis = redis_client::open(&config)?;
+    let rows = RedisRows::new(redis, &config.join.name, config.registry.partitions);
     let mut tail = Tail {
         printer: Printer::new(&config, args.json),
         args,

@@ -96,6 +96,8 @@ pub struct PipelineOptions {
     pub joiners: u16,
     /// Further lines of `[join.wait]`.
     pub more_wait: &'static str,
+    /// Further lines of `[redis]`.
+    pub more_redis: &'static str,
     /// Dispatchers that the configuration lists for operators; none: only the first one is known.
     pub dispatchers: u16,
     /// Where the instances run: the first of each role on the first, and so on, and from the first again.
@@ -118,6 +120,7 @@ impl PipelineOptions {
             registries: REPLICAS,
             joiners: REPLICAS,
             more_wait: "",
+            more_redis: "",
             dispatchers: 0,
             hosts: vec![Host::default()],
             more: String::new(),
@@ -424,6 +427,7 @@ impl Pipeline {
         let (bootstrap, redis) = (json!(bootstrap), json!(redis));
         // JSON's strings, numbers and lists are TOML's too.
         let mut toml = format!("[kafka]\nbootstrap = {bootstrap}\n[redis]\nurl = {redis}\n");
+        toml += options.more_redis;
         let mut table = |name: &str, keys: &[(&str, Value)]| toml += &table_of(name, keys);
         table("join", &[("name", json!(join.name))]);
         table("join.foreign", &stream(&join.foreign));

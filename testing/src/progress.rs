@@ -10,6 +10,7 @@ use rtf_proto::naming;
 use rtf_proto::record::{Content, decode};
 
 use crate::reader::TopicReader;
+use crate::redis_source;
 use crate::{Checker, wait_until};
 
 /// Some events more come within this, under load.
@@ -18,7 +19,7 @@ const MORE_WITHIN: Duration = Duration::from_secs(60);
 /// Follows the join log, and asks Redis how many rows it has.
 pub struct Progress {
     checker: Checker,
-    redis: redis::Client,
+    redis: String,
     log: Option<TopicReader>,
     ids: HashSet<Vec<u8>>,
     events: u64,
@@ -29,7 +30,7 @@ impl Progress {
     pub fn new(checker: &Checker, redis: &str) -> Result<Self> {
         Ok(Self {
             checker: checker.clone(),
-            redis: redis::Client::open(redis)?,
+            redis: redis.into(),
             log: None,
             ids: HashSet::new(),
             events: 0,
@@ -50,13 +51,15 @@ impl Progress {
 
     /// How many rows Redis has now.
     pub fn rows(&mut self) -> Result<u64> {
-        let mut connection = self.redis.get_connection()?;
         let name = self.checker.join().name;
-        let streams: Vec<String> = connection.keys(format!("{name}:joined:*"))?;
-        streams.iter().try_fold(0, |sum, stream| {
-            let length: u64 = connection.xlen(stream)?;
-            Ok(sum + length)
-        })
+        let mut rows = 0;
+        for mut connection in redis_source::connections(&self.redis)? {
+            let streams: Vec<String> = connection.keys(format!("{name}:joined:*"))?;
+            for stream in streams {
+                rows += connection.xlen::<_, u64>(stream)?;
+            }
+        }
+        Ok(rows)
     }
 
     /// Waits until so many events are resolved. On failure it says how far it came.

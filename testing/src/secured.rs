@@ -135,9 +135,18 @@ fn kafka(authority: &Authority, port: u16) -> Result<Kafka> {
     Ok(kafka)
 }
 
-/// What docs/security.md says that a user needs is taken from there.
 fn redis(authority: &Authority, port: u16) -> Result<Redis> {
-    let server = authority.sign("redis")?;
+    let redis = Redis::start(&RedisOptions {
+        arguments: tls_arguments(authority, "redis", port)?,
+        ..RedisOptions::default()
+    })?;
+    grant_as_documented(&redis, &[])?;
+    Ok(redis)
+}
+
+/// How a Redis server, which gets a certificate of this name, listens for TLS on a port beside the plain one.
+pub fn tls_arguments(authority: &Authority, name: &str, port: u16) -> Result<Vec<String>> {
+    let server = authority.sign(name)?;
     let path = |path: PathBuf| path.display().to_string();
     let arguments = [
         ("--tls-port", port.to_string()),
@@ -146,17 +155,17 @@ fn redis(authority: &Authority, port: u16) -> Result<Redis> {
         ("--tls-ca-cert-file", path(authority.certificate())),
     ];
     let arguments = arguments.map(|(flag, value)| [flag.to_owned(), value]);
-    let redis = Redis::start(&RedisOptions {
-        arguments: arguments.concat(),
-        ..RedisOptions::default()
-    })?;
+    Ok(arguments.concat())
+}
+
+/// Makes the user, with the rights that docs/security.md says it needs, and some more.
+pub fn grant_as_documented(redis: &Redis, more: &[&str]) -> Result<()> {
     let documented = include_str!("../../docs/security.md").lines();
     let mut rules = documented.filter(|line| line.starts_with("ACL SETUSER"));
     let rule = rules.next().expect("docs/security.md has an access list");
     let rule = rule.replace("PASSWORD", SecuredServers::PASSWORD);
     let mut words = rule.split(' ');
     let mut set = redis::cmd(words.next().expect("a command"));
-    set.arg(words.collect::<Vec<_>>());
-    set.exec(&mut redis.connection()?)?;
-    Ok(redis)
+    set.arg(words.collect::<Vec<_>>()).arg(more);
+    Ok(set.exec(&mut redis.connection()?)?)
 }

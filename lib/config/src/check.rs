@@ -1,6 +1,9 @@
 //! What goes together and what does not. Pure.
 
-use crate::model::{Config, HTTP_PORT_DISTANCE, Layout, MOST_PARTITIONS, Policy, ranges, record};
+use crate::hosts::Parts;
+use crate::model::{
+    Config, HTTP_PORT_DISTANCE, Layout, MOST_PARTITIONS, Policy, RedisKind, ranges, record,
+};
 use crate::properties;
 use crate::units::Span;
 use std::collections::BTreeSet;
@@ -445,26 +448,11 @@ impl Config {
     }
 
     fn check_addresses(&self, checker: &mut Checker) {
-        let url = self.redis.url.reveal();
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-        if !url.is_empty() && !scheme.is_some_and(|s| REDIS_SCHEMES.contains(&s)) {
-            checker.error(
-                "redis.url",
-                "is not a URL of Redis, such as redis://127.0.0.1:6379",
-            );
-        }
-        let (redis, roles) = (&self.redis.tls, &self.cluster.tls);
-        checker.certificates("redis.tls", &redis.certificate, &redis.key);
+        self.check_redis(checker);
+        let roles = &self.cluster.tls;
         checker.certificates("cluster.tls", &roles.certificate, &roles.key);
         if !roles.is_on() && !roles.certificate.is_empty() {
             checker.error("cluster.tls.ca", "is missing: who signed the certificates?");
-        }
-        let speaks_tls = scheme.is_some_and(|scheme| REDIS_TLS_SCHEMES.contains(&scheme));
-        if !self.redis.tls.is_empty() && !speaks_tls {
-            checker.error(
-                "redis.tls",
-                "is set, but redis.url does not begin with rediss://",
-            );
         }
         for (key, urls) in [
             ("cluster.registries", &self.cluster.registries),
@@ -493,6 +481,72 @@ impl Config {
         }
         self.check_ports(checker);
         self.check_auth(checker);
+    }
+
+    /// The URL itself is not repeated: it may hold a password.
+    fn check_redis(&self, checker: &mut Checker) {
+        let redis = &self.redis;
+        let url = redis.url.reveal();
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        if !url.is_empty() && !scheme.is_some_and(|s| REDIS_SCHEMES.contains(&s)) {
+            checker.error(
+                "redis.url",
+                "is not a URL of Redis, such as redis://127.0.0.1:6379",
+            );
+        }
+        checker.certificates("redis.tls", &redis.tls.certificate, &redis.tls.key);
+        let speaks_tls = scheme.is_some_and(|scheme| REDIS_TLS_SCHEMES.contains(&scheme));
+        if !redis.tls.is_empty() && !speaks_tls {
+            checker.error(
+                "redis.tls",
+                "is set, but redis.url does not begin with rediss://",
+            );
+        }
+        self.check_redis_hosts(checker);
+        self.check_sentinel(checker);
+    }
+
+    fn check_redis_hosts(&self, checker: &mut Checker) {
+        let (kind, word) = (self.redis.kind, self.redis.kind.word());
+        let url = self.redis.url.reveal();
+        let Some(parts) = Parts::of(url) else {
+            if kind != RedisKind::Single && !url.is_empty() {
+                let words = format!("is `{word}`, but redis.url names no host");
+                checker.error("redis.kind", words);
+            }
+            return;
+        };
+        if parts.hosts().any(str::is_empty) {
+            checker.error("redis.url", "has a comma, and no host on one side of it");
+        }
+        if kind == RedisKind::Single && parts.hosts().count() > 1 {
+            let words = "names several hosts: set redis.kind to `sentinel` or `cluster`, which are reached by them";
+            checker.error("redis.url", words);
+        }
+        let database = parts.after.split('?').next().unwrap_or_default();
+        if kind == RedisKind::Cluster && !matches!(database, "" | "/" | "/0") {
+            checker.error("redis.url", "names a database, and a cluster has but one");
+        }
+    }
+
+    fn check_sentinel(&self, checker: &mut Checker) {
+        let (kind, sentinel) = (self.redis.kind, &self.redis.sentinel);
+        if kind != RedisKind::Sentinel {
+            if !sentinel.is_empty() {
+                let words = format!("is set, but redis.kind is `{}`", kind.word());
+                checker.error("redis.sentinel", words);
+            }
+            return;
+        }
+        if sentinel.master.is_empty() {
+            checker.error(
+                "redis.sentinel.master",
+                "is required by redis.kind = \"sentinel\": the name under which they watch the primary",
+            );
+        }
+        if !sentinel.user.is_empty() && sentinel.password.is_empty() {
+            checker.error("redis.sentinel.user", "has no password beside it");
+        }
     }
 
     fn check_auth(&self, checker: &mut Checker) {

@@ -6,6 +6,7 @@ mod check;
 mod error;
 #[cfg(test)]
 mod fuzz;
+mod hosts;
 mod layer;
 mod load;
 mod model;
@@ -21,8 +22,8 @@ pub use check::{Problem, Severity};
 pub use error::ConfigError;
 pub use model::{
     Admin, Cluster, ClusterTls, Column, Config, Dispatcher, Foreign, Isolation, Join, Joiner,
-    Kafka, Layout, Match, Order, Place, Policy, Primary, Publisher, Redis, Registry, Telemetry,
-    Tls, TopicChecks, Traces, Unmatched, Wait, Web, WebAuth, WebMap, ranges,
+    Kafka, Layout, Match, Order, Place, Policy, Primary, Publisher, Redis, RedisKind, Registry,
+    Sentinel, Telemetry, Tls, TopicChecks, Traces, Unmatched, Wait, Web, WebAuth, WebMap, ranges,
 };
 pub use secret::Secret;
 pub use units::{Size, Span};

@@ -1,5 +1,6 @@
 //! The typed configuration. What each key means stands in `defaults.toml`, once.
 
+use crate::hosts;
 use crate::secret::{self, Secret};
 use crate::text::{optional, properties, shown};
 use crate::units::{Size, Span};
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 
 /// A role's HTTP port is so far from its gRPC port.
 pub(crate) const HTTP_PORT_DISTANCE: u16 = 100;
+/// Where Sentinels listen by default.
+const SENTINEL_PORT: u16 = 26379;
 
 /// All of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -216,16 +219,54 @@ pub struct Publisher {
     pub http_at: Option<SocketAddr>,
 }
 
+/// `redis.kind`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisKind {
+    Single,
+    Sentinel,
+    Cluster,
+}
+
+impl RedisKind {
+    /// As it is written.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Sentinel => "sentinel",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
 /// `[redis]`
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
+    pub kind: RedisKind,
     #[serde(serialize_with = "secret::url::serialize")]
     pub url: Secret,
     pub password: Secret,
     pub max_rows: u64,
     pub timeout: Span,
     pub tls: Tls,
+    pub sentinel: Sentinel,
+}
+
+/// `[redis.sentinel]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sentinel {
+    pub master: String,
+    pub user: String,
+    pub password: Secret,
+}
+
+impl Sentinel {
+    /// Whether nothing is said of them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.master.is_empty() && self.user.is_empty() && self.password.is_empty()
+    }
 }
 
 /// `[redis.tls]`: paths of PEM files, empty where there is none.
@@ -426,6 +467,18 @@ impl Kafka {
     }
 }
 
+impl Redis {
+    /// `url` once for each host that it names. To be neither printed nor logged.
+    pub fn urls(&self) -> Vec<String> {
+        let url = self.url.reveal();
+        match self.kind {
+            RedisKind::Single => vec![url.to_owned()],
+            RedisKind::Sentinel => hosts::urls(url, Some(SENTINEL_PORT)),
+            RedisKind::Cluster => hosts::urls(url, None),
+        }
+    }
+}
+
 impl Registry {
     /// `serves` as partitions; `None`: all. `check` refuses what is not written like that.
     pub fn served(&self) -> Option<BTreeSet<u32>> {
@@ -496,11 +549,13 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = secret::url::shown(&self.url);
         f.debug_struct("Redis")
+            .field("kind", &self.kind)
             .field("url", &url)
             .field("password", &self.password)
             .field("max_rows", &self.max_rows)
             .field("timeout", &self.timeout)
             .field("tls", &self.tls)
+            .field("sentinel", &self.sentinel)
             .finish()
     }
 }

@@ -454,6 +454,8 @@ fn every_refusal_names_its_key() {
         ("joiner.memory", "0B"),
         ("redis.url", "127.0.0.1:6379"),
         ("redis.url", ""),
+        ("redis.url", "redis://a:1,,b:2"),
+        ("redis.kind", "clustr"),
         ("kafka.bootstrap", ""),
         ("kafka.properties.acks", "1"),
         ("cluster.registries", "[\"127.0.0.1:7401\"]"),
@@ -570,12 +572,13 @@ fn secrets_may_stand_in_files() {
     let reference = format!("${{file:{}}}", secret.path().display());
     let text = format!(
         "{GOOD}\n[kafka.properties]\nsasl.password = \"{reference}\"\n[redis]\nurl = \"rediss://u:{reference}@h\"\npassword = \"{reference}\"\n\
-         [admin]\ntoken = \"{reference}\"\n[web.auth]\nuser = \"u\"\npassword = \"{reference}\"\n"
+         kind = \"sentinel\"\n[redis.sentinel]\nmaster = \"m\"\npassword = \"{reference}\"\n[admin]\ntoken = \"{reference}\"\n[web.auth]\nuser = \"u\"\npassword = \"{reference}\"\n"
     );
     let config = load(&text, &[]).unwrap();
     for secret in [
         &config.kafka.properties["sasl.password"],
         &config.redis.password,
+        &config.redis.sentinel.password,
         &config.admin.token,
         &config.web.auth.password,
     ] {
@@ -584,7 +587,7 @@ fn secrets_may_stand_in_files() {
     assert_eq!(config.redis.url.reveal(), "rediss://u:hunter2@h");
     for shown in [config.print(), format!("{config:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");
-        assert!(shown.matches(&reference).count() >= 4, "{shown}");
+        assert!(shown.matches(&reference).count() >= 5, "{shown}");
     }
     refused(
         &format!("{GOOD}\n[admin]\ntoken = \"${{file:/nowhere}}\"\n"),
@@ -623,4 +626,60 @@ fn what_keeps_others_out_goes_together() {
     let config = load(GOOD, &[tls, https]).unwrap();
     assert_eq!(config.joiners(), ["https://a:1"]);
     assert_eq!(config.registries(), ["https://127.0.0.1:7401"]);
+}
+
+#[test]
+fn how_redis_is_reached_goes_together() {
+    let (cluster, sentinel) = (("redis.kind", "cluster"), ("redis.kind", "sentinel"));
+    let (master, several) = (
+        ("redis.sentinel.master", "mymaster"),
+        ("redis.url", "redis://:hunter2@a:1,b:2"),
+    );
+    let refusals: [(&[(&str, &str)], &str); 8] = [
+        (
+            &[several],
+            "`redis.url` names several hosts: set redis.kind",
+        ),
+        (
+            &[master],
+            "`redis.sentinel` is set, but redis.kind is `single`",
+        ),
+        (
+            &[cluster, master],
+            "`redis.sentinel` is set, but redis.kind is `cluster`",
+        ),
+        (&[sentinel], "`redis.sentinel.master` is required"),
+        (
+            &[sentinel, master, ("redis.sentinel.user", "u")],
+            "`redis.sentinel.user` has no password",
+        ),
+        (
+            &[cluster, ("redis.url", "redis://a:1,b:2/3")],
+            "`redis.url` names a database",
+        ),
+        (
+            &[cluster, ("redis.url", "unix:///run/redis")],
+            "`redis.kind` is `cluster`, but redis.url names no host",
+        ),
+        (
+            &[cluster, ("redis.url", "redis://:hunter2@a:1,")],
+            "`redis.url` has a comma",
+        ),
+    ];
+    for (flags, words) in refusals {
+        let error = load(GOOD, flags).expect_err(words);
+        assert!(
+            error.contains(words) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+    let urls = |flags: &[(&str, &str)]| load(GOOD, flags).unwrap().redis.urls();
+    let each = ["redis://:hunter2@a:1", "redis://:hunter2@b:2"];
+    assert_eq!(urls(&[cluster, several]), each);
+    let sentinels = ("redis.url", "redis://a,b:2/3");
+    let each = ["redis://a:26379/3", "redis://b:2/3"];
+    assert_eq!(urls(&[sentinel, master, sentinels]), each);
+    assert_eq!(urls(&[]), ["redis://127.0.0.1:6379"]);
+    let printed = load(GOOD, &[cluster, several]).unwrap().print();
+    assert!(printed.contains("redis://:****@a:1,b:2"), "{printed}");
 }

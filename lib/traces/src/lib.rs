@@ -4,7 +4,7 @@
 //!
 //! Nothing is passed on. Whether an event is traced, its trace's id and the id of its root span follow from the event's id ([`Sampler`]), which every role
 //! knows. So spans that different processes make of one event, hours apart, meet in one trace, and neither calls nor records carry anything for it
-//! (docs/adr/0015).
+//! (docs/adr/0016).
 //!
 //! Off until [`install`] finds a collector: until then [`begin`] is one branch. From then on a span that has ended goes into a bounded queue; one that finds
 //! it full, and one that the collector does not take, is dropped and counted. Nobody waits for a collector.

@@ -1,20 +1,18 @@
 //! The Redis sink: one stream per partition, appended to by a script that compares first (RULES 21–23).
 //!
 //! Its answers are not trusted: each names its stream and the number of its call. After any error the connection is
-//! given up, since nobody knows what still comes out of it.
+//! given up, since nobody knows what still comes out of it. Which server has a stream is `rtf_redis`'s to know.
 
 use super::{AppendOutcome, Place, Row, Sink, SinkError};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
+use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
 use rtf_proto::naming::{redis_log_key, redis_partitions_key, redis_stream};
 use rtf_proto::{Offset, PartitionId};
+use rtf_redis::{Connection, Connections, Limits, Redis};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use std::time::Duration;
 
-/// After a connection could not be made, nobody tries again for so long; the many partitions share one failure.
-const RECONNECT_AFTER: Duration = Duration::from_millis(40);
 /// Sets a number unless it is larger already.
 const RAISE: &str = "if tonumber(redis.call('GET', KEYS[1]) or 0) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end";
 /// Arguments of the script before the rows.
@@ -34,29 +32,13 @@ pub struct RedisOptions {
     pub call_timeout: Duration,
 }
 
-/// Streams in Redis, over one connection that all partitions share.
+/// Streams in Redis, over one connection to each server that all its partitions share.
 pub struct RedisSink {
     options: RedisOptions,
-    client: Client,
+    connections: Connections,
     script: Script,
     announcement: Script,
-    slot: Mutex<Slot>,
     calls: AtomicU64,
-}
-
-/// The connection, if there is one.
-#[derive(Default)]
-struct Slot {
-    open: Option<Connection>,
-    /// How many there were; tells an old connection's failure from the present one's.
-    lives: u64,
-    failed: Option<(Instant, SinkError)>,
-}
-
-#[derive(Clone)]
-struct Connection {
-    life: u64,
-    redis: MultiplexedConnection,
 }
 
 /// The script's answer: stream, call, what happened, last id, log.
@@ -70,13 +52,16 @@ struct Found {
 
 impl RedisSink {
     /// A sink that connects with its first call.
-    pub fn new(client: Client, options: RedisOptions) -> Self {
+    pub fn new(redis: Redis, options: RedisOptions) -> Self {
+        let limits = Limits {
+            connect: options.call_timeout,
+            answer: Some(options.call_timeout),
+        };
         Self {
             options,
-            client,
+            connections: Connections::new(redis, limits),
             script: Script::new(include_str!("append.lua")),
             announcement: Script::new(RAISE),
-            slot: Mutex::default(),
             calls: AtomicU64::new(0),
         }
     }
@@ -88,14 +73,15 @@ impl RedisSink {
         rows: &[Row],
     ) -> Result<Found, SinkError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let stream = redis_stream(&self.options.name, place.partition);
         let command = self.command(place, call, expected_last, rows);
-        let mut connection = self.connect().await?;
+        let mut connection = self.connect(&stream).await?;
         let found = match self.evaluate(&mut connection.redis, &command).await {
             Ok(answer) => self.check(place, call, answer),
-            Err(error) => Err(self.failure(place, &error)),
+            Err(error) => Err(self.failure(place, &connection, &error)),
         };
         if matches!(found, Err(SinkError::Unavailable(_))) {
-            self.give_up(connection.life).await;
+            self.connections.give_up(&connection).await;
         }
         found
     }
@@ -185,62 +171,22 @@ impl RedisSink {
         }
     }
 
-    fn failure(&self, place: Place, error: &RedisError) -> SinkError {
-        let words = error.to_string();
-        if words.contains("WRONGTYPE") {
+    fn failure(&self, place: Place, connection: &Connection, error: &RedisError) -> SinkError {
+        if error.to_string().contains("WRONGTYPE") {
             return self.not_ours(place, "a key of it holds another type".into());
         }
-        self.unavailable(&words)
+        unavailable(connection, error)
     }
 
-    /// Names the address, without the password that the URL may hold.
-    fn unavailable(&self, words: &dyn std::fmt::Display) -> SinkError {
-        let address = self.client.get_connection_info().addr();
-        SinkError::Unavailable(format!("Redis at {address}: {words}"))
+    async fn connect(&self, key: &str) -> Result<Connection, SinkError> {
+        let connected = self.connections.of(key).await;
+        connected.map_err(|error| SinkError::Unavailable(error.to_string()))
     }
+}
 
-    async fn connect(&self) -> Result<Connection, SinkError> {
-        let mut slot = self.slot.lock().await;
-        if let Some(connection) = &slot.open {
-            return Ok(connection.clone());
-        }
-        if let Some((at, error)) = &slot.failed
-            && at.elapsed() < RECONNECT_AFTER
-        {
-            return Err(error.clone());
-        }
-        match self.dial().await {
-            Ok(redis) => {
-                slot.lives += 1;
-                slot.failed = None;
-                let life = slot.lives;
-                Ok(slot.open.insert(Connection { life, redis }).clone())
-            }
-            Err(error) => {
-                slot.failed = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
-    }
-
-    async fn dial(&self) -> Result<MultiplexedConnection, SinkError> {
-        let timeout = self.options.call_timeout;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout));
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        match tokio::time::timeout(timeout, connecting).await {
-            Ok(connected) => connected.map_err(|e| self.unavailable(&e)),
-            Err(_) => Err(self.unavailable(&format_args!("no connection within {timeout:?}"))),
-        }
-    }
-
-    async fn give_up(&self, life: u64) {
-        let mut slot = self.slot.lock().await;
-        slot.open.take_if(|open| open.life == life);
-    }
+/// Names the address, without the password that the URL may hold.
+fn unavailable(connection: &Connection, error: &RedisError) -> SinkError {
+    SinkError::Unavailable(format!("Redis at {}: {error}", connection.address()))
 }
 
 fn entry_id(offset: Offset) -> String {
@@ -250,17 +196,18 @@ fn entry_id(offset: Offset) -> String {
 #[async_trait]
 impl Sink for RedisSink {
     async fn announce(&self, partitions: u32) -> Result<(), SinkError> {
-        let mut connection = self.connect().await?;
+        let key = redis_partitions_key(&self.options.name);
+        let mut connection = self.connect(&key).await?;
         let said = self
             .announcement
-            .key(redis_partitions_key(&self.options.name))
+            .key(key)
             .arg(partitions)
             .invoke_async::<()>(&mut connection.redis)
             .await;
         if said.is_err() {
-            self.give_up(connection.life).await;
+            self.connections.give_up(&connection).await;
         }
-        said.map_err(|error| self.unavailable(&error))
+        said.map_err(|error| unavailable(&connection, &error))
     }
 
     async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError> {
@@ -297,7 +244,8 @@ impl Sink for RedisSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redis::FromRedisValue;
+    use redis::cluster_routing::Slot;
+    use redis::{Client, FromRedisValue};
     use rtf_fuzz::fuzz;
     use rtf_proto::TopicId;
 
@@ -306,6 +254,18 @@ mod tests {
         partition: 3,
     };
     const CALL: u64 = 7;
+
+    /// In a cluster a script may only touch what is in one slot. The names are those of a single server too.
+    #[test]
+    fn the_keys_of_a_call_are_in_one_slot() {
+        for partition in 0..4096 {
+            let (stream, log) = (
+                redis_stream("a.b-c", partition),
+                redis_log_key("a.b-c", partition),
+            );
+            assert_eq!(Slot::for_key(stream), Slot::for_key(log), "{partition}");
+        }
+    }
 
     /// Any bytes from the server: only this call's answer about this stream is believed, and only an offset is taken for one.
     #[test]
@@ -316,7 +276,7 @@ mod tests {
             max_rows: 0,
             call_timeout: Duration::from_secs(1),
         };
-        let sink = RedisSink::new(client, options);
+        let sink = RedisSink::new(client.into(), options);
         let stream = redis_stream("clicks", PLACE.partition);
         let reply = |stream: &str, call: u64, state: &str, last: &str, log: &str| {
             let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());

@@ -92,8 +92,8 @@ pub fn redis_sink(url: String) -> Arc<RedisSink> {
     Arc::new(RedisSink::new(address(&url), options))
 }
 
-pub fn address(url: &str) -> redis::Client {
-    redis::Client::open(url).unwrap()
+pub fn address(url: &str) -> rtf_redis::Redis {
+    redis::Client::open(url).unwrap().into()
 }
 
 /// A connection for looking and hurting.

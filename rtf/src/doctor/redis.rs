@@ -4,12 +4,10 @@ use super::because;
 use super::clock::APART_MS;
 use super::finding::Finding;
 use crate::{human, redis_client};
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd,
-};
-use rtf_config::Config;
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use rtf_config::{Config, RedisKind};
 use rtf_proto::naming::{redis_log_key, redis_partitions_key, redis_stream};
+use rtf_redis::{Connection, Connections, Error};
 use std::collections::HashMap;
 
 /// Streams came with it.
@@ -21,37 +19,60 @@ const GOOD_MAJOR: u32 = 6;
 const COMMANDS: &str =
     "+evalsha +script|load +xadd +xtrim +xrange +xrevrange +xread +xinfo|stream +exists +get +set";
 
-/// Asks it, each question with a time-out.
+/// Asks it, each question with a time-out: the server, the primary that Sentinels name, or all primaries of a cluster.
 pub async fn check(config: &Config) -> Vec<Finding> {
-    match connect(config).await {
-        Ok(connection) => {
-            let mut asking = Asking { connection };
-            asking.all(config).await
-        }
-        Err(error) => {
-            let advice = redis_client::advice(&error);
-            vec![Finding::fail("Redis", error, advice)]
-        }
+    let connections = match redis_client::connections(config) {
+        Ok(connections) => connections,
+        Err(error) => return vec![unreached(&because(error))],
+    };
+    let servers = match connections.all().await {
+        Ok(servers) => servers,
+        Err(error) => return vec![unreached(&error.to_string())],
+    };
+    let mut findings = Vec::new();
+    for server in servers {
+        findings.extend(server_findings(config, server).await);
     }
+    if config.redis.kind == RedisKind::Cluster {
+        findings.push(served(config, &connections).await);
+    }
+    findings
 }
 
-async fn connect(config: &Config) -> Result<MultiplexedConnection, String> {
-    let client = redis_client::open(config).map_err(because)?;
-    let address = client.get_connection_info().addr().to_string();
-    let within = config.redis.timeout.0;
-    let timeouts = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(within))
-        .set_response_timeout(Some(within));
-    let connecting = client.get_multiplexed_async_connection_with_config(&timeouts);
-    match tokio::time::timeout(within, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(format!("{address}: {error}")),
-        Err(_) => Err(format!("{address}: no connection within {within:?}")),
+async fn server_findings(config: &Config, server: Result<Connection, Error>) -> Vec<Finding> {
+    let connection = match server {
+        Ok(connection) => connection,
+        Err(error) => return vec![unreached(&error.to_string())],
+    };
+    let address = connection.address().to_owned();
+    let mut asking = Asking { connection };
+    let mut findings = asking.all(config).await;
+    if config.redis.kind != RedisKind::Single {
+        for finding in &mut findings {
+            finding.words = format!("{address}: {}", finding.words);
+        }
     }
+    findings
+}
+
+fn unreached(error: &str) -> Finding {
+    Finding::fail("Redis", error, redis_client::advice(error))
+}
+
+/// Whether each stream of the join has a node that takes its rows.
+async fn served(config: &Config, connections: &Connections) -> Finding {
+    let name = &config.join.name;
+    for partition in 0..config.registry.partitions {
+        if let Err(error) = connections.of(&redis_stream(name, partition)).await {
+            let error = error.to_string();
+            return Finding::fail("Redis Cluster", &error, redis_client::advice(&error));
+        }
+    }
+    Finding::ok("Redis Cluster", format!("all streams of {name} are served"))
 }
 
 struct Asking {
-    connection: MultiplexedConnection,
+    connection: Connection,
 }
 
 impl Asking {
@@ -71,6 +92,7 @@ impl Asking {
         };
         let info = fields(&info);
         let mut findings = vec![version(&info)];
+        findings.extend(kind(&info, config.redis.kind));
         findings.extend(role(&info));
         findings.push(memory(&info));
         findings.push(persistence(&info, self.saves().await));
@@ -80,7 +102,7 @@ impl Asking {
     }
 
     async fn ask<T: redis::FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
-        command.query_async(&mut self.connection).await
+        command.query_async(&mut self.connection.redis).await
     }
 
     /// When snapshots are made, in Redis's words; `None` where nobody may ask.
@@ -102,13 +124,11 @@ impl Asking {
         {
             return finding;
         }
-        // There is no such script: that it is not found says that it might have been run.
+        // There is no such script: that it is not found says that it might have been run; so does that another node has the stream.
         let mut run = cmd("EVALSHA");
         run.arg("0").arg(1).arg(&stream);
         match self.ask::<Value>(&run).await {
-            Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::NoScript) => {
-                denied(name, &error.to_string())
-            }
+            Err(error) if !is_allowed(&error) => denied(name, &error.to_string()),
             _ => Finding::ok(
                 "Redis rights",
                 format!("scripts may run on {stream}; what they may do there cannot be asked here"),
@@ -167,6 +187,11 @@ impl Asking {
     }
 }
 
+fn is_allowed(error: &RedisError) -> bool {
+    use ServerErrorKind::{Moved, NoScript};
+    matches!(error.kind(), ErrorKind::Server(NoScript | Moved))
+}
+
 fn is_refused(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
@@ -212,6 +237,19 @@ fn version(info: &HashMap<&str, &str>) -> Finding {
         ),
         _ => Finding::ok("Redis", words),
     }
+}
+
+/// A server that is alone, or a primary among replicas, says the same of itself.
+fn kind(info: &HashMap<&str, &str>, configured: RedisKind) -> Option<Finding> {
+    let is_node = info.get("cluster_enabled") == Some(&"1");
+    let is_sentinel = info.get("redis_mode") == Some(&"sentinel");
+    let (found, kind) = match configured {
+        RedisKind::Single if is_node => ("a node of a Redis Cluster", "cluster"),
+        RedisKind::Single if is_sentinel => ("a Sentinel", "sentinel"),
+        _ => return None,
+    };
+    let advice = format!("set [redis].kind to \"{kind}\"");
+    Some(Finding::fail("Redis", format!("is {found}"), advice))
 }
 
 fn role(info: &HashMap<&str, &str>) -> Option<Finding> {
@@ -313,6 +351,16 @@ mod tests {
         let info = fields(info);
         assert_eq!(version(&info).status, Status::Ok);
         assert_eq!(role(&info), None);
+        assert_eq!(kind(&info, RedisKind::Single), None);
+        for (says, advice) in [
+            ("cluster_enabled:1", "\"cluster\""),
+            ("redis_mode:sentinel", "\"sentinel\""),
+        ] {
+            let found = kind(&fields(says), RedisKind::Single).expect("it is another kind");
+            assert_eq!(found.status, Status::Fail);
+            assert!(found.advice.contains(advice), "{}", found.advice);
+            assert_eq!(kind(&fields(says), RedisKind::Cluster), None);
+        }
         assert_eq!(memory(&info).status, Status::Warn);
         assert_eq!(persistence(&info, Some(String::new())).status, Status::Warn);
         assert_eq!(persistence(&info, Some("3600 1".into())).status, Status::Ok);

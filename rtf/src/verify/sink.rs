@@ -1,14 +1,14 @@
-//! What Redis holds: every row of every stream, in order. The only file of the binary that says `redis`.
+//! What Redis holds: every row of every stream, in order.
 
 use super::{IdHash, hash};
 use crate::progress::Progress;
 use crate::redis_client;
 use anyhow::{Context, bail};
-use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
-use redis::{AsyncCommands, AsyncConnectionConfig, RedisResult};
+use redis::{AsyncCommands, RedisResult};
 use rtf_config::Config;
 use rtf_proto::{Offset, PartitionId, naming};
+use rtf_redis::{Connections, may_pass};
 use std::time::Duration;
 
 /// Rows fetched at once: a page of large rows must still come within `[redis].timeout`.
@@ -33,7 +33,7 @@ impl Sink {
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             join: config.join.name.clone(),
-            pages: Pages::of(config)?,
+            pages: Pages(redis_client::connections(config)?),
             progress: Progress::new("rows", None),
         })
     }
@@ -73,61 +73,52 @@ impl Drop for Sink {
 }
 
 /// Reads pages, each with a few tries.
-struct Pages {
-    client: redis::Client,
-    timeouts: AsyncConnectionConfig,
-    connection: Option<MultiplexedConnection>,
+struct Pages(Connections);
+
+/// A page that was not had.
+struct Failure {
+    error: anyhow::Error,
+    /// Whether asking again may help.
+    may_pass: bool,
 }
 
 impl Pages {
-    fn of(config: &Config) -> anyhow::Result<Self> {
-        let timeout = Some(config.redis.timeout.0);
-        Ok(Self {
-            client: redis_client::open(config)?,
-            timeouts: AsyncConnectionConfig::new()
-                .set_connection_timeout(timeout)
-                .set_response_timeout(timeout),
-            connection: None,
-        })
-    }
-
     /// The page that begins at `from`, an argument of `XRANGE`.
-    async fn page(&mut self, stream: &str, from: &str) -> anyhow::Result<StreamRangeReply> {
+    async fn page(&self, stream: &str, from: &str) -> anyhow::Result<StreamRangeReply> {
         let mut tries = 1;
         loop {
             match self.ask(stream, from).await {
                 Ok(page) => return Ok(page),
-                Err(error) if tries == TRIES || !passes(&error) => {
+                Err(failure) if tries == TRIES || !failure.may_pass => {
+                    let error = failure.error;
                     return Err(error).with_context(|| format!("stream {stream} from {from}"));
                 }
-                Err(error) => {
+                Err(Failure { error, .. }) => {
                     tracing::warn!(%error, stream, from, "Redis did not answer, asking again")
                 }
             }
-            // A connection that timed out may give the answer to the question before (redis-rs#1252).
-            self.connection = None;
             tries += 1;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn ask(&mut self, stream: &str, from: &str) -> RedisResult<StreamRangeReply> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => none.insert(
-                self.client
-                    .get_multiplexed_async_connection_with_config(&self.timeouts)
-                    .await?,
-            ),
-        };
-        connection.xrange_count(stream, from, "+", PAGE).await
+    async fn ask(&self, stream: &str, from: &str) -> Result<StreamRangeReply, Failure> {
+        let connected = self.0.of(stream).await;
+        let mut connection = connected.map_err(|error| Failure {
+            may_pass: error.may_pass(),
+            error: error.into(),
+        })?;
+        let page: RedisResult<StreamRangeReply> =
+            connection.redis.xrange_count(stream, from, "+", PAGE).await;
+        if page.is_err() {
+            // It may give the answer to the question before (redis-rs#1252), and another server may have the stream by now.
+            self.0.give_up(&connection).await;
+        }
+        page.map_err(|error| Failure {
+            may_pass: may_pass(&error),
+            error: error.into(),
+        })
     }
-}
-
-/// Whether asking again may help: Redis was silent, gone, or is loading its data.
-fn passes(error: &redis::RedisError) -> bool {
-    use redis::{ErrorKind, ServerErrorKind};
-    error.is_io_error() || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
 }
 
 fn offset_of(entry: &str, stream: &str) -> anyhow::Result<Offset> {

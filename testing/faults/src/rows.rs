@@ -1,11 +1,11 @@
 //! Rows: Redis with a replica and a Sentinel, behind one address for each who asks, which follows whom the Sentinel calls the primary.
-//! (The product knows one address of Redis and no Sentinel.)
+//! (So their links can be cut. That the product asks Sentinels itself has a test of its own: `testing/tests/redis_failover.rs`.)
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rtf_testing::{Proxy, Redis, RedisOptions, Sentinel, free_port, wait_until};
+use rtf_testing::{Proxy, Redis, RedisOptions, Sentinel, SentinelOptions, free_port, wait_until};
 
 use crate::network::{Group, Network};
 
@@ -47,7 +47,14 @@ impl Rows {
             first.port().to_string(),
         ];
         let second = Redis::start(&options(of))?;
-        let sentinel = Sentinel::start(&first, &host, DOWN_AFTER)?;
+        let sentinel = Sentinel::start(
+            address(&first)?,
+            &SentinelOptions {
+                host: host.clone(),
+                down_after: DOWN_AFTER,
+                ..SentinelOptions::default()
+            },
+        )?;
         let address = address(&first)?;
         let own_ip = network.own_ip();
         let proxy = || -> Result<Proxy> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use redis::Commands;
 use redis::streams::StreamRangeReply;
 use rtf_proto::naming;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::log::Winners;
 use super::problems::Problems;
 use crate::fate::shown;
+use crate::redis_source;
 
 const PAGE_ENTRIES: usize = 5_000;
 
@@ -40,30 +41,35 @@ struct Closing {
 impl Rows {
     /// Reads every key that begins with the join's name.
     pub(super) fn read(redis: &str, name: &str) -> Result<Self> {
-        let mut connection = redis::Client::open(redis)?
-            .get_connection()
-            .with_context(|| format!("no connection to {redis}"))?;
         let mut rows = Self {
             streams: BTreeMap::new(),
             others: BTreeMap::new(),
             odd: Vec::new(),
         };
+        for mut connection in redis_source::connections(redis)? {
+            rows.read_server(&mut connection, name)?;
+        }
+        Ok(rows)
+    }
+
+    fn read_server(&mut self, connection: &mut redis::Connection, name: &str) -> Result<()> {
         let keys: BTreeSet<String> = connection.keys(format!("{name}:*"))?;
         for key in keys {
-            let kind: String = redis::cmd("TYPE").arg(&key).query(&mut connection)?;
-            if kind == "stream" {
-                let entries = rows.read_stream(&mut connection, &key)?;
-                rows.streams.insert(key, entries);
+            let kind: String = redis::cmd("TYPE").arg(&key).query(connection)?;
+            let was_there = if kind == "stream" {
+                let entries = self.read_stream(connection, &key)?;
+                self.streams.insert(key.clone(), entries).is_some()
             } else {
                 let text = if kind == "string" {
                     connection.get(&key)?
                 } else {
                     kind
                 };
-                rows.others.insert(key, text);
-            }
+                self.others.insert(key.clone(), text).is_some()
+            };
+            ensure!(!was_there, "two servers have {key}");
         }
-        Ok(rows)
+        Ok(())
     }
 
     fn read_stream(

@@ -2,18 +2,18 @@
 //! that says redis. It only reads.
 //!
 //! Every call has a time-out, and a connection that timed out or failed is never used again: what it answers next may
-//! be the answer to the previous question. Blocking reads have a connection of their own.
+//! be the answer to the previous question. Blocking reads have a connection of their own. Which server has a stream is `rtf_redis`'s to know.
 
 use super::{Chunk, Page, RowSource, SourceError, keep};
 use crate::{Cursor, Row};
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value, cmd, from_redis_value};
+use futures::future::join_all;
+use redis::{Cmd, Pipeline, RedisResult, Value, cmd, from_redis_value};
+use rtf_redis::{Connection, Connections, Limits, Redis};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 
 /// A connection is up within this time, or Redis is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,36 +25,37 @@ const ANSWER_BYTES: usize = 8 << 20;
 const ROW_BYTES_GUESS: usize = 4 << 10;
 /// How many streams there are is asked this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Where no answer can wait for new rows of all streams, they are asked for again after so long for each of them: at most 500 questions a second.
+const PAUSE_PER_STREAM: Duration = Duration::from_millis(2);
 /// More streams than a log can have are nonsense.
 const PARTITIONS_MAX: u32 = 4096;
 const STORE: &str = "Redis";
 
 /// Redis streams as a source.
 pub struct RedisRows {
-    client: Client,
     name: String,
     /// As many as are configured, or more after a split; never fewer.
     partitions: AtomicU32,
     looked: std::sync::Mutex<Option<Instant>>,
     questions: Line,
     waiting: Line,
+    /// Whether no command may name more than one stream.
+    is_spread: bool,
     /// Running estimate of a large row's size, in bytes.
     row_bytes: AtomicUsize,
 }
 
 impl RedisRows {
     /// The streams of join `name` with `partitions` partitions. Does not connect yet: Redis may come later.
-    pub fn new(client: Client, name: &str, partitions: u32) -> Self {
-        let (questions, waiting) = (Line::default(), Line::default());
-        let row_bytes = AtomicUsize::new(ROW_BYTES_GUESS);
+    pub fn new(redis: Redis, name: &str, partitions: u32) -> Self {
         Self {
-            client,
             name: name.into(),
             partitions: AtomicU32::new(partitions),
             looked: std::sync::Mutex::default(),
-            questions,
-            waiting,
-            row_bytes,
+            is_spread: redis.is_cluster(),
+            questions: Line::new(redis.clone()),
+            waiting: Line::new(redis),
+            row_bytes: AtomicUsize::new(ROW_BYTES_GUESS),
         }
     }
 
@@ -71,9 +72,10 @@ impl RedisRows {
             }
             *looked = Some(Instant::now());
         }
+        let key = format!("{}:partitions", self.name);
         let mut get = cmd("GET");
-        get.arg(format!("{}:partitions", self.name));
-        let answer = self.questions.ask(&self.client, &get, Duration::ZERO).await;
+        get.arg(&key);
+        let answer = self.questions.ask(&key, &get, Duration::ZERO).await;
         let told = answer
             .ok()
             .and_then(|value| from_redis_value::<Option<u32>>(value).ok());
@@ -105,25 +107,92 @@ impl RedisRows {
         wants: &[(u32, String)],
         count: usize,
     ) -> Result<Vec<Value>, SourceError> {
-        let mut pipe = Pipeline::with_capacity(wants.len());
-        for (partition, id) in wants {
-            pipe.cmd("XREVRANGE")
-                .arg(self.stream(*partition))
-                .arg(id)
-                .arg("-")
-                .arg("COUNT")
-                .arg(count);
+        let question = |(partition, id): &(u32, String)| {
+            let stream = self.stream(*partition);
+            let mut range = cmd("XREVRANGE");
+            range.arg(&stream).arg(id).arg("-").arg("COUNT").arg(count);
+            (stream, range)
+        };
+        let questions = wants.iter().map(question).collect();
+        self.questions.ask_all(questions).await
+    }
+
+    /// New entries of all streams: the answer waits for them.
+    async fn wait(
+        &self,
+        places: &[Place],
+        count: usize,
+        patience: Duration,
+    ) -> Result<Found, SourceError> {
+        // All streams are where one is.
+        let Some((anyone, _)) = places.first() else {
+            return Ok(Found::new());
+        };
+        let mut read = read(count);
+        // BLOCK 0 would mean for ever.
+        let wait_ms = patience.as_millis() as u64;
+        if wait_ms > 0 {
+            read.arg("BLOCK").arg(wait_ms);
         }
-        let answers = self
-            .questions
-            .ask_all(&self.client, &pipe, wants.len())
-            .await?;
-        if answers.len() == wants.len() {
-            Ok(answers)
+        read.arg("STREAMS");
+        for (stream, _) in places {
+            read.arg(stream);
+        }
+        for (_, seen) in places {
+            read.arg(seen);
+        }
+        let line = if wait_ms > 0 {
+            &self.waiting
         } else {
-            Err(beside("XREVRANGE"))
+            &self.questions
+        };
+        streams(line.ask(anyone, &read, patience).await?)
+    }
+
+    /// New entries of all streams, each of which is asked for by itself, again and again: no answer could wait for all of them.
+    async fn poll(
+        &self,
+        places: &[Place],
+        count: usize,
+        patience: Duration,
+    ) -> Result<Found, SourceError> {
+        let until = Instant::now() + patience;
+        let pause = PAUSE_PER_STREAM * places.len() as u32;
+        loop {
+            let found = self.read_each(places, count).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !found.is_empty() || left.is_zero() {
+                return Ok(found);
+            }
+            tokio::time::sleep(pause.min(left)).await;
         }
     }
+
+    async fn read_each(&self, places: &[Place], count: usize) -> Result<Found, SourceError> {
+        let question = |(stream, seen): &Place| {
+            let mut read = read(count);
+            read.arg("STREAMS").arg(stream).arg(seen);
+            (stream.clone(), read)
+        };
+        let questions = places.iter().map(question).collect();
+        let mut found = Found::new();
+        for answer in self.questions.ask_all(questions).await? {
+            found.extend(streams(answer)?);
+        }
+        Ok(found)
+    }
+}
+
+/// A stream, and the id that all its unseen entries are above.
+type Place = (String, String);
+
+/// Streams with their new entries.
+type Found = Vec<(Bytes, Vec<Entry>)>;
+
+fn read(count: usize) -> Cmd {
+    let mut read = cmd("XREAD");
+    read.arg("COUNT").arg(count);
+    read
 }
 
 #[async_trait]
@@ -177,32 +246,23 @@ impl RowSource for RedisRows {
         patience: Duration,
     ) -> Result<Page, SourceError> {
         self.look().await;
-        let names: Vec<_> = (0..self.partitions())
-            .map(|partition| self.stream(partition))
+        let places: Vec<Place> = (0..self.partitions())
+            .map(|partition| (self.stream(partition), after_id(cursor.get(partition))))
             .collect();
-        let mut read = cmd("XREAD");
-        read.arg("COUNT").arg(self.fit(count, names.len()));
-        // BLOCK 0 would mean for ever.
-        let wait_ms = patience.as_millis() as u64;
-        if wait_ms > 0 {
-            read.arg("BLOCK").arg(wait_ms);
-        }
-        read.arg("STREAMS").arg(&names);
-        for (partition, _) in (0..).zip(&names) {
-            read.arg(after_id(cursor.get(partition)));
-        }
-        let line = if wait_ms > 0 {
-            &self.waiting
+        let count = self.fit(count, places.len());
+        let found = if self.is_spread {
+            self.poll(&places, count, patience).await?
         } else {
-            &self.questions
+            self.wait(&places, count, patience).await?
         };
-        let answer = line.ask(&self.client, &read, patience).await?;
         let mut page = Page {
             rows: Vec::new(),
             cursor: cursor.clone(),
         };
-        for (stream, entries) in streams(answer)? {
-            let partition = names.iter().position(|name| name.as_bytes() == stream);
+        for (stream, entries) in found {
+            let partition = places
+                .iter()
+                .position(|(name, _)| name.as_bytes() == stream);
             let partition = partition.ok_or_else(|| beside("XREAD"))? as u32;
             for entry in entries {
                 page.cursor.set(partition, entry.offset);
@@ -268,7 +328,7 @@ fn entry(value: Value) -> Result<Entry, SourceError> {
 }
 
 /// Reads XREAD's `[[stream, entries], …]`, or its map form, or nil when the wait was in vain.
-fn streams(answer: Value) -> Result<Vec<(Bytes, Vec<Entry>)>, SourceError> {
+fn streams(answer: Value) -> Result<Found, SourceError> {
     let pairs: Vec<[Value; 2]> = match answer {
         Value::Map(pairs) => pairs
             .into_iter()
@@ -322,55 +382,76 @@ fn away(reason: impl std::fmt::Display) -> SourceError {
     }
 }
 
-/// One connection, made when it is needed and given up at its first failure.
-#[derive(Default)]
-struct Line {
-    connection: Mutex<Option<MultiplexedConnection>>,
-}
+/// Connections to whoever has what is asked for, each given up at its first failure.
+struct Line(Connections);
 
 impl Line {
-    async fn ask(
-        &self,
-        client: &Client,
-        question: &Cmd,
-        wait: Duration,
-    ) -> Result<Value, SourceError> {
-        let mut connection = self.connected(client).await?;
-        let answer = connection.send_packed_command(question);
-        self.in_time(answer, wait + ANSWER_TIMEOUT).await
-    }
-
-    async fn ask_all(
-        &self,
-        client: &Client,
-        questions: &Pipeline,
-        count: usize,
-    ) -> Result<Vec<Value>, SourceError> {
-        let mut connection = self.connected(client).await?;
-        let answers = connection.send_packed_commands(questions, 0, count);
-        self.in_time(answers, ANSWER_TIMEOUT).await
-    }
-
-    async fn connected(&self, client: &Client) -> Result<MultiplexedConnection, SourceError> {
-        let mut line = self.connection.lock().await;
-        if let Some(connection) = line.as_ref() {
-            return Ok(connection.clone());
-        }
+    fn new(redis: Redis) -> Self {
         // Our own time-outs differ from call to call, so the driver's is off.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        Self(Connections::new(
+            redis,
+            Limits {
+                connect: CONNECT_TIMEOUT,
+                answer: None,
+            },
+        ))
+    }
+
+    /// Of who has `key`.
+    async fn ask(&self, key: &str, question: &Cmd, wait: Duration) -> Result<Value, SourceError> {
+        let connection = self.0.of(key).await.map_err(away)?;
+        let mut redis = connection.redis.clone();
+        let answer = redis.send_packed_command(question);
+        self.in_time(&connection, answer, wait + ANSWER_TIMEOUT)
             .await
-            .map_err(|_| away("no connection in time"))?
-            .map_err(away)?;
-        Ok(line.insert(connection).clone())
+    }
+
+    /// Questions about a key each, and as many answers.
+    async fn ask_all(&self, questions: Vec<(String, Cmd)>) -> Result<Vec<Value>, SourceError> {
+        let keys: Vec<&str> = questions.iter().map(|(key, _)| key.as_str()).collect();
+        let servers = self.0.by_server(&keys).await.map_err(away)?;
+        let asking = servers.iter().map(|(connection, places)| {
+            let mut pipe = Pipeline::with_capacity(places.len());
+            for place in places {
+                pipe.add_command(questions[*place].1.clone());
+            }
+            self.ask_one_server(connection, pipe)
+        });
+        // All are waited for, also when one fails: no connection is left with an answer that nobody takes.
+        let answers = join_all(asking).await;
+        let mut sorted = vec![Value::Nil; questions.len()];
+        for ((_, places), answers) in servers.iter().zip(answers) {
+            for (place, answer) in places.iter().zip(answers?) {
+                sorted[*place] = answer;
+            }
+        }
+        Ok(sorted)
+    }
+
+    async fn ask_one_server(
+        &self,
+        connection: &Connection,
+        questions: Pipeline,
+    ) -> Result<Vec<Value>, SourceError> {
+        let count = questions.len();
+        let mut redis = connection.redis.clone();
+        let asking = async {
+            let answers = redis.send_packed_commands(&questions, 0, count).await?;
+            let answers = answers.into_iter().map(accepted);
+            answers.collect::<RedisResult<Vec<Value>>>()
+        };
+        let answers = self.in_time(connection, asking, ANSWER_TIMEOUT).await?;
+        if answers.len() == count {
+            Ok(answers)
+        } else {
+            Err(beside("as many answers as questions"))
+        }
     }
 
     async fn in_time<T>(
         &self,
-        answer: impl Future<Output = redis::RedisResult<T>>,
+        connection: &Connection,
+        answer: impl Future<Output = RedisResult<T>>,
         limit: Duration,
     ) -> Result<T, SourceError> {
         let failure = match tokio::time::timeout(limit, answer).await {
@@ -378,7 +459,15 @@ impl Line {
             Ok(Err(error)) => away(error),
             Err(_) => away("no answer in time"),
         };
-        *self.connection.lock().await = None;
+        self.0.give_up(connection).await;
         Err(failure)
+    }
+}
+
+/// A refusal among many answers is one.
+fn accepted(answer: Value) -> RedisResult<Value> {
+    match answer {
+        Value::ServerError(error) => Err(error.into()),
+        answer => Ok(answer),
     }
 }

@@ -114,7 +114,7 @@ impl Server {
 
     fn source(&self) -> Arc<dyn RowSource> {
         let client = redis::Client::open(self.url()).unwrap();
-        Arc::new(RedisRows::new(client, NAME, PARTITIONS))
+        Arc::new(RedisRows::new(client.into(), NAME, PARTITIONS))
     }
 }
 
