@@ -1,7 +1,7 @@
 //! How soon a registry serves again, with so many ids in the log: with nothing on its disk, and with all of it.
 
-use crate::stage::{Stage, Topics};
-use anyhow::{Result, anyhow, ensure};
+use crate::stage::{Stage, Topics, wait};
+use anyhow::{Result, ensure};
 use rtf_testing::cost::{cpu_seconds, peak_mib};
 use rtf_testing::{HEALTH_PORT_ABOVE, Process, free_role_port, http, rtf_binary, wait_until};
 use std::process::Command;
@@ -41,13 +41,9 @@ fn fill(stage: &Stage, events: u64) -> Result<()> {
     eprintln!("joining them");
     let mut connection = stage.redis.connection()?;
     let mut process = stage.pipeline(NAME, &Topics::backlog())?;
-    wait_until("all rows", WITHIN, || {
-        match (process.is_running(), stage.rows(&mut connection, NAME)) {
-            (Ok(true), Ok(rows)) => (rows >= events).then_some(Ok(())),
-            (Ok(true), Err(error)) => Some(Err(error)),
-            _ => Some(Err(anyhow!("it ended"))),
-        }
-    })??;
+    wait("all rows", WITHIN, &mut process, || {
+        Ok(stage.rows(&mut connection, NAME)? >= events)
+    })?;
     stop(process)
 }
 
@@ -61,13 +57,10 @@ fn measure(stage: &Stage, found: &str, events: u64) -> Result<()> {
     let before = stage.cpu_seconds(None)?;
     let begun = Instant::now();
     let mut process = Process::spawn("rtf registry", &command, &stage.log("registry"))?;
-    wait_until("it is ready", WITHIN, || {
-        if !process.is_running().unwrap_or(false) {
-            return Some(Err(anyhow!("it ended")));
-        }
-        let answer = http::get(&ready).ok()?;
-        (answer.status() == 200).then_some(Ok(()))
-    })??;
+    wait("it is ready", WITHIN, &mut process, || {
+        // Until it listens there is no answer.
+        Ok(http::get(&ready).is_ok_and(|answer| answer.status() == 200))
+    })?;
     let seconds = begun.elapsed().as_secs_f64();
     let [_, kafka, _] = stage.cpu_seconds(None)?;
     let (own, peak) = (cpu_seconds(process.pid())?, peak_mib(process.pid())?);
