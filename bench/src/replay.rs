@@ -1,9 +1,9 @@
 //! How fast the foreign topic is read again when all of it is resolved, beside the first run: same process, same data.
 
-use crate::stage::{Stage, Topics};
+use crate::stage::{Stage, Topics, wait};
 use anyhow::{Context, Result, bail};
 use rtf_testing::cost::cpu_seconds;
-use rtf_testing::{Process, rtf_binary, run as finish, wait_until};
+use rtf_testing::{rtf_binary, run as finish};
 use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
     let begun = Instant::now();
     let mut process = stage.pipeline(NAME, &Topics::backlog())?;
     let mut first_row = None;
-    wait("all rows", &mut process, || {
+    wait("all rows", WITHIN, &mut process, || {
         let rows = stage.rows(&mut connection, NAME)?;
         if rows > 0 {
             first_row.get_or_insert(begun.elapsed());
@@ -58,38 +58,26 @@ pub fn run(args: &Args) -> Result<()> {
         cpu_seconds(process.pid())?,
     );
     line("first run, from its first row", at_work, f64::NAN);
-    wait("all is committed", &mut process, || {
+    wait("all is committed", WITHIN, &mut process, || {
         is_at(&stage, "mark", args.events)
     })?;
     for turn in 1..=args.repeat {
         let before = cpu_seconds(process.pid())?;
         let begun = Instant::now();
         rtf(&stage, &["replay", "--to-earliest", "--execute"])?;
-        wait("all is read again", &mut process, || {
+        wait("all is read again", WITHIN, &mut process, || {
             is_at(&stage, "position", args.events)
         })?;
         let time = begun.elapsed();
         let cpu = cpu_seconds(process.pid())? - before;
         line(&format!("replay {turn}"), time, cpu);
-        wait("all is committed", &mut process, || {
+        wait("all is committed", WITHIN, &mut process, || {
             is_at(&stage, "mark", args.events)
         })?;
     }
     process.sigterm()?;
     process.wait(STOP_WITHIN)?;
     Ok(())
-}
-
-fn wait(
-    what: &str,
-    process: &mut Process,
-    mut reached: impl FnMut() -> Result<bool>,
-) -> Result<()> {
-    wait_until(what, WITHIN, || match (process.is_running(), reached()) {
-        (Ok(true), Ok(false)) => None,
-        (Ok(true), reached) => Some(reached.map(drop)),
-        _ => Some(Err(anyhow::anyhow!("it ended"))),
-    })?
 }
 
 /// Whether all partitions together are so far.

@@ -1,10 +1,10 @@
 //! What all runs share: servers, data, and the configuration of a pipeline. Knows no measurement.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rtf_kafka::{Cluster, Sender, Settings};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Event, Share, Side};
 use rtf_testing::cost::cpu_seconds;
-use rtf_testing::{Kafka, KafkaOptions, Process, Redis, RedisOptions, rtf_binary};
+use rtf_testing::{Kafka, KafkaOptions, Process, Redis, RedisOptions, rtf_binary, wait_until};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -187,6 +187,20 @@ wait.max = "10m"
         let lengths: Vec<u64> = lengths.query(connection)?;
         Ok(lengths.iter().sum())
     }
+}
+
+/// Waits until it is so, while this process runs.
+pub fn wait(
+    what: &str,
+    within: Duration,
+    process: &mut Process,
+    mut reached: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    wait_until(what, within, || match (process.is_running(), reached()) {
+        (Ok(true), Ok(false)) => None,
+        (Ok(true), reached) => Some(reached.map(drop)),
+        _ => Some(Err(anyhow!("it ended"))),
+    })?
 }
 
 /// Clicks that all have their query, in time.

@@ -738,6 +738,7 @@ impl Reader {
 /// Simulated time passes in milliseconds.
 #[cfg(feature = "simulation")]
 const LEAST_REST: Duration = Duration::from_millis(1);
+
 fn announced_mark(mark: Offset) -> Offset {
     match mutant::is("mark-beyond-the-mark") {
         true => mark + 50,

@@ -52,6 +52,11 @@ impl Begun {
             heal: Box::new(heal),
         })
     }
+
+    /// A fault of which nothing is left to be undone.
+    pub(crate) fn and_over(whom: impl ToString) -> Result<Self> {
+        Self::new(whom, |_| Ok(()))
+    }
 }
 
 /// A sort of fault.

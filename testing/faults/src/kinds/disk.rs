@@ -148,7 +148,7 @@ fn wipe(stage: &mut Stage, instance: Instance) -> Result<Begun> {
     let data = data(stage, instance);
     fs::remove_dir_all(&data).with_context(|| format!("cannot delete {}", data.display()))?;
     stage.pipeline.start(instance)?;
-    Begun::new(instance, |_| Ok(()))
+    Begun::and_over(instance)
 }
 
 fn damage(stage: &mut Stage, instance: Instance) -> Result<Begun> {
@@ -161,7 +161,7 @@ fn damage(stage: &mut Stage, instance: Instance) -> Result<Begun> {
         flip(stage, &file)?;
     }
     stage.pipeline.start(instance)?;
-    Begun::new(instance, |_| Ok(()))
+    Begun::and_over(instance)
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -56,7 +56,7 @@ fn poison_inputs(stage: &mut Stage) -> Result<Begun> {
         stage.expected.push(Fate::Malformed { value: Some(value) });
     }
     stage.sender.flush(FLUSH_WITHIN)?;
-    Begun::new("clicks and queries", |_| Ok(()))
+    Begun::and_over("clicks and queries")
 }
 
 fn poison_ours(stage: &mut Stage) -> Result<Begun> {
@@ -78,5 +78,5 @@ fn poison_ours(stage: &mut Stage) -> Result<Begun> {
         }
     }
     stage.sender.flush(FLUSH_WITHIN)?;
-    Begun::new(topics.join(", "), |_| Ok(()))
+    Begun::and_over(topics.join(", "))
 }

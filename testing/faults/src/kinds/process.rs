@@ -95,7 +95,7 @@ fn kill(stage: &mut Stage, role: Role) -> Result<Begun> {
     let instance = one_of(stage, role);
     stage.pipeline.kill9(instance)?;
     stage.pipeline.start(instance)?;
-    Begun::new(instance, |_| Ok(()))
+    Begun::and_over(instance)
 }
 
 fn leave(stage: &mut Stage, role: Role) -> Result<Begun> {
@@ -123,7 +123,7 @@ fn stop_site(stage: &mut Stage) -> Result<Begun> {
         stage.pipeline.start(instance)?;
     }
     let name = if site == 0 { "east" } else { "west" };
-    Begun::new(name, |_| Ok(()))
+    Begun::and_over(name)
 }
 
 fn kill_everybody(stage: &mut Stage) -> Result<Begun> {
@@ -133,5 +133,5 @@ fn kill_everybody(stage: &mut Stage) -> Result<Begun> {
     for instance in EVERYBODY {
         stage.pipeline.start(instance)?;
     }
-    Begun::new("everybody", |_| Ok(()))
+    Begun::and_over("everybody")
 }

@@ -121,7 +121,7 @@ fn forget(stage: &mut Stage) -> Result<Begun> {
 
 fn flush(stage: &mut Stage) -> Result<Begun> {
     stage.rows.primary().flushall()?;
-    Begun::new("primary", |_| Ok(()))
+    Begun::and_over("primary")
 }
 
 fn full(stage: &mut Stage) -> Result<Begun> {
