@@ -9,13 +9,12 @@ use crate::lineage::{Birth, Lineage};
 use crate::pending::Slot;
 use crate::remembered::Remembered;
 use crate::store::{PartitionCommit, State, Store, StoreError};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rtf_proto::control::{Checkpoint, Control};
 use rtf_proto::record::{Content, DecodeError, Event, Record as Decoded, Stamp, decode};
 use rtf_proto::{Accepted, Offset, PartitionId, Verdict, partitioner};
 use rtf_service::{crash, mutant};
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,8 @@ use std::time::{Duration, Instant};
 const COMMIT_IDS: usize = 2048;
 /// At the latest after this what was applied is committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// Rows are copied into blocks of so much, which live as long as one of their rows does; the largest that [`BytesMut`] makes anew by itself.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// A record of the log, as it is read.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +41,7 @@ struct Partition {
     lane: Arc<Lane>,
     /// The first offset not yet applied.
     next: Offset,
-    /// The last record applied: offset and hash.
-    last: Option<(Offset, u32)>,
+    last: Option<Last>,
     /// The log's first offset, when this replica lacks what stood before it and no checkpoint has told it yet.
     uninformed: Option<Offset>,
     /// The log's time where it was begun with; what was registered before is not known here.
@@ -53,8 +53,43 @@ struct Partition {
     dirty: bool,
     /// Its barrier came back.
     ready: bool,
-    accepted: Vec<(Accepted, Range<usize>)>,
+    accepted: Vec<Accepted>,
     moved: bool,
+}
+
+/// The last record applied. It is kept and not hashed: its hash is asked for once in a thousand records, and costs as much as all else that is done
+/// with one.
+#[derive(Default)]
+struct Last {
+    offset: Offset,
+    value: Vec<u8>,
+    /// Of a record of an earlier life, whose value is not known.
+    hash: Option<u32>,
+}
+
+impl Last {
+    fn known((offset, hash): (Offset, u32)) -> Self {
+        Self {
+            offset,
+            hash: Some(hash),
+            ..Self::default()
+        }
+    }
+
+    fn set(&mut self, record: &LogRecord<'_>) {
+        self.offset = record.offset;
+        self.hash = None;
+        self.value.clear();
+        self.value
+            .extend_from_slice(record.value.unwrap_or_default());
+    }
+
+    fn anchor(&self) -> (Offset, u32) {
+        (
+            self.offset,
+            self.hash.unwrap_or_else(|| hash_of(&self.value)),
+        )
+    }
 }
 
 impl Partition {
@@ -83,8 +118,8 @@ pub struct Applier {
     partitions: BTreeMap<PartitionId, Partition>,
     /// Partitions that began and are not read yet.
     begun: Vec<PartitionId>,
-    /// Bodies of accepted records that were not handed on yet, one after the other.
-    bodies: BytesMut,
+    /// The block into which accepted rows are copied.
+    block: BytesMut,
     uncommitted: usize,
     last_commit: Instant,
     /// Partitions whose barrier has not come back.
@@ -99,7 +134,7 @@ impl Applier {
             store,
             partitions: BTreeMap::new(),
             begun: Vec::new(),
-            bodies: BytesMut::new(),
+            block: BytesMut::with_capacity(BLOCK_BYTES),
             uncommitted: 0,
             last_commit: Instant::now(),
             barriers: HashSet::new(),
@@ -118,7 +153,7 @@ impl Applier {
         let partition = lane.partition;
         let resumed = Partition {
             next: state.next,
-            last: state.anchor,
+            last: state.anchor.map(Last::known),
             uninformed: state.uninformed.or(begins_late),
             begins_ms: state.begins_ms,
             rebasing: state.rebasing,
@@ -131,7 +166,7 @@ impl Applier {
 
     /// The last record applied of a partition: offset and hash.
     pub fn last(&self, partition: PartitionId) -> Option<(Offset, u32)> {
-        self.partitions.get(&partition)?.last
+        Some(self.partitions.get(&partition)?.last.as_ref()?.anchor())
     }
 
     /// Partitions that began since this was asked last: they are to be read from their beginning.
@@ -156,29 +191,25 @@ impl Applier {
             shared: &self.shared,
             store: &self.store,
             partition: partition.expect("only these are read"),
-            bodies: &mut self.bodies,
+            block: &mut self.block,
             uncommitted: &mut self.uncommitted,
             barriers: &mut self.barriers,
         }
         .record(record)?;
         match next {
             Next::Record => Ok(()),
-            Next::Split(epoch) => self.split(&epoch),
+            Next::Split(partitions) => self.split(record, partitions),
             Next::Learned { parent, before } => self.begin_learned(parent, before),
         }
     }
 
     /// Gives the accepted records to their readers.
     pub fn hand_on(&mut self) {
-        let bodies: Bytes = self.bodies.split().freeze();
         for partition in self.partitions.values_mut() {
             if !std::mem::take(&mut partition.moved) {
                 continue;
             }
-            let records = partition.accepted.drain(..).map(|(mut record, range)| {
-                record.body = bodies.slice(range);
-                record
-            });
+            let records = partition.accepted.drain(..);
             partition.lane.recent.push(records, partition.next);
         }
         if self.barriers.is_empty() || mutant::is("barrier-skipped") {
@@ -228,47 +259,43 @@ impl Applier {
     }
 
     /// A partition is split here: its children take over what it knows, at this offset, in every replica alike.
-    fn split(&mut self, epoch: &Epoch) -> Result<(), RegistryFailure> {
+    fn split(&mut self, record: &LogRecord<'_>, partitions: u32) -> Result<(), RegistryFailure> {
         // What the children share must be whole on disk, and is never written to again.
         self.commit()?;
         crash::point("registry-before-split");
         let shared = self.shared.clone();
         let births = shared.births.lock();
-        let parent = self.partitions.get_mut(&epoch.partition);
+        let (partition, offset) = (record.partition, record.offset);
+        let parent = self.partitions.get_mut(&partition);
         let parent = parent.expect("it was just read");
         let failed = |e: StoreError| shared.data_failed(&e);
-        let before = shared.lanes.count(epoch.partition);
+        let before = shared.lanes.count(partition);
         let mut children = Vec::new();
         {
             let mut remembered = parent.lane.remembered.write();
-            reach(
-                &shared,
-                &self.store,
-                &mut remembered,
-                epoch.place.offset,
-                epoch.append_ms,
-            )?;
-            remembered.split(epoch.partitions);
+            let append_ms = record.append_ms;
+            reach(&shared, &self.store, &mut remembered, offset, append_ms)?;
+            remembered.split(partitions);
             let bucket = remembered.age.current();
             let blocks = || self.store.bucket(bucket).map_err(failed);
             remembered.begin(blocks()?);
             let birth = Birth {
-                parent: epoch.partition,
-                offset: epoch.place.offset,
+                parent: partition,
+                offset,
             };
-            for child in partitioner::children(epoch.partition, before, epoch.partitions) {
+            for child in partitioner::children(partition, before, partitions) {
                 if shared.lanes.follows(child) {
                     children.push((child, remembered.child(child, birth, blocks()?)));
                 }
             }
             bury(&mut remembered);
         }
-        parent.applied(&epoch.place);
+        parent.applied(record);
         tracing::info!(
-            partition = epoch.partition,
-            offset = epoch.place.offset,
+            partition,
+            offset,
             before,
-            after = epoch.partitions,
+            after = partitions,
             "a partition is split"
         );
         let unknown = (parent.uninformed, parent.begins_ms, parent.rebasing);
@@ -326,9 +353,9 @@ impl Applier {
 
 impl Partition {
     /// A record was applied.
-    fn applied(&mut self, place: &RecordPlace) {
-        self.next = place.offset + 1;
-        self.last = Some((place.offset, place.hash));
+    fn applied(&mut self, record: &LogRecord<'_>) {
+        self.next = record.offset + 1;
+        self.last.get_or_insert_default().set(record);
         self.dirty = true;
         self.moved = true;
     }
@@ -336,7 +363,8 @@ impl Partition {
 
 fn commit_of<'a>(partition: &Partition, remembered: &'a Remembered) -> PartitionCommit<'a> {
     let ahead = u64::from(mutant::is("position-ahead-of-blocks"));
-    let mut commit = remembered.uncommitted(partition.next + ahead, partition.last);
+    let anchor = partition.last.as_ref().map(Last::anchor);
+    let mut commit = remembered.uncommitted(partition.next + ahead, anchor);
     commit.state.uninformed = partition.uninformed;
     commit.state.begins_ms = partition.begins_ms;
     commit.state.rebasing = partition.rebasing && !partition.ready;
@@ -375,24 +403,10 @@ fn bury(remembered: &mut Remembered) {
 enum Next {
     /// The next one.
     Record,
-    /// It splits its partition, and is not applied yet.
-    Split(Epoch),
+    /// It splits its partition, so that there are so many, and is not applied yet.
+    Split(u32),
     /// It told of a split of its partition that is not in the log any more.
     Learned { parent: PartitionId, before: u32 },
-}
-
-/// An epoch record that counts.
-struct Epoch {
-    partition: PartitionId,
-    place: RecordPlace,
-    append_ms: i64,
-    partitions: u32,
-}
-
-/// Where a record stands, and its hash.
-struct RecordPlace {
-    offset: Offset,
-    hash: u32,
 }
 
 /// One record being applied.
@@ -400,19 +414,16 @@ struct Applying<'a> {
     shared: &'a Shared,
     store: &'a Store,
     partition: &'a mut Partition,
-    bodies: &'a mut BytesMut,
+    block: &'a mut BytesMut,
     uncommitted: &'a mut usize,
     barriers: &'a mut HashSet<PartitionId>,
 }
 
 impl Applying<'_> {
     fn record(mut self, record: &LogRecord<'_>) -> Result<Next, RegistryFailure> {
-        let place = RecordPlace {
-            offset: record.offset,
-            hash: hash_of(record.value.unwrap_or_default()),
-        };
+        let (offset, value) = (record.offset, record.value.unwrap_or_default());
         if let Some(anchor) = self.partition.anchor.take()
-            && (place.offset, place.hash) != anchor
+            && (offset, hash_of(value)) != anchor
         {
             return Err(self.shared.truncated(
                 self.id(),
@@ -420,7 +431,7 @@ impl Applying<'_> {
                 "another record stands where the last applied one stood",
             ));
         }
-        if place.offset < self.partition.next {
+        if offset < self.partition.next {
             return Ok(Next::Record);
         }
         let decoded = self.decode(record)?;
@@ -437,18 +448,13 @@ impl Applying<'_> {
         let lane = self.partition.lane.clone();
         let mut remembered = lane.remembered.write();
         if let Some(partitions) = self.epoch(&remembered, decoded.as_ref()) {
-            return Ok(Next::Split(Epoch {
-                partition: self.id(),
-                place,
-                append_ms: record.append_ms,
-                partitions,
-            }));
+            return Ok(Next::Split(partitions));
         }
         if self.partition.uninformed.is_some() {
             self.partition.begins_ms.get_or_insert(record.append_ms);
         }
-        let (at, append_ms) = (place.offset, record.append_ms);
-        reach(self.shared, self.store, &mut remembered, at, append_ms)?;
+        let append_ms = record.append_ms;
+        reach(self.shared, self.store, &mut remembered, offset, append_ms)?;
         let before = remembered.lineage.count();
         if let Some(decoded) = &decoded {
             match &decoded.content {
@@ -457,14 +463,14 @@ impl Applying<'_> {
                 }
                 Content::Barrier => self.barrier(own)?,
                 Content::Control(control) => {
-                    self.control(&mut remembered, at, &decoded.stamp, control)?
+                    self.control(&mut remembered, offset, &decoded.stamp, control)?
                 }
             }
         }
         bury(&mut remembered);
         let after = remembered.lineage.count();
         drop(remembered);
-        self.partition.applied(&place);
+        self.partition.applied(record);
         if matches!(
             decoded,
             Some(Decoded {
@@ -601,19 +607,15 @@ impl Applying<'_> {
 
     fn accept(&mut self, record: &LogRecord<'_>, event: &Event<'_>) {
         *self.uncommitted += 1;
-        let begin = self.bodies.len();
-        self.bodies.extend_from_slice(event.body);
-        let accepted = Accepted {
+        self.block.extend_from_slice(event.body);
+        self.partition.accepted.push(Accepted {
             offset: record.offset,
             log_ts: record.append_ms,
             later_ts: event.later_ts,
             outcome: event.outcome,
             source: event.place(),
-            body: Bytes::new(),
-        };
-        self.partition
-            .accepted
-            .push((accepted, begin..self.bodies.len()));
+            body: self.block.split().freeze(),
+        });
     }
 
     fn barrier(&mut self, own: Option<Slot>) -> Result<(), RegistryFailure> {
