@@ -15,6 +15,7 @@ use crate::stage::{Stage, all_match};
 use anyhow::Result;
 use clap::ValueEnum;
 use contender::Contender;
+pub use contender::stop;
 use figures::{Latency, Recovery, number};
 use oracle::Oracle;
 use paced::Load;

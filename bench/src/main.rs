@@ -1,5 +1,6 @@
 //! Our numbers beside the pass-through limit and those of peers, in one run, on real Kafka and Redis.
 
+mod apart;
 mod contest;
 mod ids;
 mod pass_through;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Start Kafka and Redis, prepare the data once, measure us beside the pass-through limit and peers, print tables
     Run(contest::Args),
+    /// What each role costs in a process of its own, by the size of events: what `rtf size` reckons with
+    Apart(apart::Args),
     /// The pass-through limit alone, as a process of its own: both topics, through a Kafka topic, into Redis, with no join
     PassThrough(pass_through::Args),
     /// What it costs to wait: events parked in Kafka, and woken there
@@ -48,6 +51,7 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Run(args) => contest::run(&args),
+        Command::Apart(args) => apart::run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),

@@ -137,16 +137,32 @@ impl Stage {
 
     /// A pipeline named `name` over these topics, in one process.
     pub fn pipeline(&self, name: &str, topics: &Topics) -> Result<Process> {
-        let folder = self.folder.path().join(name);
+        self.configure(name, topics)?;
+        self.rtf("run", name, &[])
+    }
+
+    /// Writes that pipeline's configuration.
+    pub fn configure(&self, name: &str, topics: &Topics) -> Result<()> {
+        let folder = self.folder(name);
         std::fs::create_dir_all(&folder)?;
-        let file = self.config(name);
         let dispatcher = rtf_testing::free_role_port()?;
         let configuration =
             self.configuration(name, topics, &folder.display().to_string(), dispatcher);
-        std::fs::write(&file, configuration)?;
+        Ok(std::fs::write(self.config(name), configuration)?)
+    }
+
+    /// `rtf` with this role of the pipeline `name`, and these keys set.
+    pub fn rtf(&self, role: &str, name: &str, set: &[String]) -> Result<Process> {
         let mut command = Command::new(rtf_binary().context("cargo build --release -p rtf")?);
-        command.arg("run").arg("-c").arg(&file);
-        Process::spawn("rtf run", &command, &self.log(name))
+        command.arg(role).arg("-c").arg(self.config(name));
+        for set in set {
+            command.arg("--set").arg(set);
+        }
+        Process::spawn(
+            &format!("rtf {role}"),
+            &command,
+            &self.log(&format!("{name}-{role}")),
+        )
     }
 
     /// Where a pipeline's configuration is.

@@ -7,6 +7,7 @@ use crate::init::InitArgs;
 use crate::man::ManArgs;
 use crate::registry::RegistryArgs;
 use crate::replay::ReplayCommand;
+use crate::size::SizeArgs;
 use crate::synth::SynthArgs;
 use crate::tail::TailArgs;
 use crate::watch::Watch;
@@ -107,6 +108,16 @@ pub enum Command {
         the machine it runs on."
     )]
     Doctor(ReportArgs),
+    /// Reckon what a load takes: processes, cores, memory, disk, brokers, partitions, Redis
+    ///
+    /// Asks no server. It multiplies costs that were measured on two cores, and says beside each figure which cost it follows from; docs/sizing.md has the
+    /// formulas, where each cost was measured, and how far off it was. What is not given is the configuration's, or its default; --set changes a key.
+    #[command(after_help = "Examples:\n  rtf size --events-per-second 1000000\n  \
+        rtf size -c rtf.toml --events-per-second 50000 --late 20% --wait 30m --horizon 1d --primaries-kept 20000000\n  \
+        rtf size --events-per-second 200000 --primaries-per-second 5000 --set joiner.memory=16GiB --json | jq '.plan.roles[] | {name, processes}'\n\n\
+        EACH is one process's part of ALL. What costs most is usually how long things are kept: try --horizon, and --primaries-kept. Cores are those to \
+        provide, of which --busy are used.")]
+    Size(SizeArgs),
     /// Run all roles in one process
     ///
     /// Makes the topics of ours that are not there, joins what the foreign topic has from its beginning on, and goes on until Ctrl-C or SIGTERM. It may be

@@ -33,6 +33,7 @@ mod registry;
 mod replay;
 mod roles;
 mod sample;
+mod size;
 mod status;
 mod synth;
 mod table;
@@ -114,6 +115,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status(args) => status::run(&load(&args.report.config)?, &args).await,
         Command::Init(args) => init::run(args).await.map(done),
+        Command::Size(args) => size::run(&args).map(done),
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Completions(args) => completions::run(&args).map(done),

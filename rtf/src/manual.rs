@@ -12,8 +12,9 @@ macro_rules! chapter {
 }
 
 /// The chapters, in the order in which they are listed.
-pub const CHAPTERS: [Chapter; 9] = [
+pub const CHAPTERS: [Chapter; 10] = [
     chapter!("operations"),
+    chapter!("sizing"),
     chapter!("failure-modes"),
     chapter!("registry"),
     chapter!("security"),

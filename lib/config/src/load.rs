@@ -41,9 +41,22 @@ impl Config {
         file: Option<&Path>,
         overrides: &[(String, String)],
     ) -> Result<Kafka, ConfigError> {
+        Self::load_sections(file, overrides, &["kafka."]).map(|config| config.kafka)
+    }
+
+    /// As [`load`](Self::load), for commands that need only the keys which begin so: what is required elsewhere may be missing.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_sections(
+        file: Option<&Path>,
+        overrides: &[(String, String)],
+        sections: &[&str],
+    ) -> Result<Self, ConfigError> {
         let config = merged(file, environment(), overrides)?;
-        refuse(file, config.check(), |key| key.starts_with("kafka."))?;
-        Ok(config.kafka)
+        let is_needed = |key: &str| sections.iter().any(|section| key.starts_with(section));
+        refuse(file, config.check(), is_needed)?;
+        Ok(config)
     }
 
     /// The defaults with a document's keys on top: what the demonstration and tests are made of. Not checked.
