@@ -72,10 +72,10 @@ impl Age {
 
     /// The partition is split here: a new bucket begins, so that what was registered before does not change any more. It is named by the end of the
     /// present one's time, and not by this moment: so all partitions that are split within one bucket's time go on in the same new one, and
-    /// none is forgotten earlier.
+    /// none is forgotten earlier. Before settings are heard nothing is known of an end: then it is this moment.
     pub fn cut(&mut self) {
         let current = self.current();
-        let end = self.settings.map_or(current, |settings| {
+        let end = self.settings.map_or(self.time_ms, |settings| {
             let span = i64::try_from(settings.span_ms).unwrap_or(i64::MAX);
             (current - current.rem_euclid(span)).saturating_add(span - 1)
         });
@@ -322,6 +322,21 @@ mod tests {
         assert!(age.advance(9999));
         let ids: Vec<_> = age.buckets().iter().map(|bucket| bucket.id).collect();
         assert_eq!(ids, [0, 5000, 5100, 9900]);
+    }
+
+    /// Found by the simulation: what was registered before such a split was forgotten as soon as its marks had come.
+    #[test]
+    fn a_split_before_settings_are_heard_has_nothing_forgotten_earlier() {
+        let mut age = Age::default();
+        age.advance(5050);
+        age.registered(SOURCE, 41);
+        age.progressed([(SOURCE, 45)]);
+        age.cut();
+        age.settle(SETTINGS);
+        age.advance(6249);
+        assert!(age.bury().is_empty());
+        age.advance(6250);
+        assert_eq!(age.bury(), [0]);
     }
 
     #[test]
