@@ -1,13 +1,21 @@
 //! Our numbers beside the pass-through limit and those of peers, in one run, on real Kafka and Redis.
 
+mod backlog;
+mod bars;
+mod circumstances;
 mod contest;
+mod document;
 mod ids;
+mod oracle;
+mod output;
 mod pass_through;
 mod primaries;
 mod rebuild;
 mod replay;
 mod sites;
+mod spread;
 mod stage;
+mod table;
 mod waiting;
 
 use anyhow::Result;
