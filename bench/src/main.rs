@@ -12,6 +12,7 @@ mod pass_through;
 mod primaries;
 mod rebuild;
 mod replay;
+mod scale;
 mod sites;
 mod spread;
 mod stage;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Start Kafka and Redis, prepare the data once, measure us beside the pass-through limit and peers, print tables
     Run(contest::Args),
+    /// What an event costs while one thing grows: ids, late primaries, partitions, processes, bytes; prints tables
+    Scale(scale::Args),
     /// The pass-through limit alone, as a process of its own: both topics, through a Kafka topic, into Redis, with no join
     PassThrough(pass_through::Args),
     /// What it costs to wait: events parked in Kafka, and woken there
@@ -56,6 +59,7 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Run(args) => contest::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),

@@ -124,6 +124,7 @@ mod tests {
             warm_up: ms(100),
             killed: Some(ms(500)),
             cores: [0.0; 3],
+            peak_mib: 0,
             faults: Faults::default(),
         }
     }

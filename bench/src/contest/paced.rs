@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rtf_kafka::Sender;
 use rtf_synth::{Clicks, ClicksParams, Event, Share, Side};
 use rtf_testing::Process;
+use rtf_testing::cost::peak_mib;
 use std::num::NonZeroU32;
 use std::slice;
 use std::sync::OnceLock;
@@ -46,6 +47,8 @@ pub struct Course {
     pub killed: Option<Duration>,
     /// Cores kept busy on average: own, Kafka's, Redis's. Where it is killed, its own are those of the one that was started again.
     pub cores: [f64; 3],
+    /// Of the one that ran last.
+    pub peak_mib: u64,
     pub faults: Faults,
 }
 
@@ -108,6 +111,7 @@ fn follow(stage: &Stage, contender: Contender, job: &Job, load: &Load) -> Result
         sent.and(seen)
     })?;
     let (arrivals, faults) = (watched.arrivals, watched.tally.faults());
+    let peak_mib = peak_mib(watched.process.pid())?;
     stop(watched.process)?;
     let rows = arrivals.iter().filter_map(|(index, at)| {
         let sent = sent[*index].get()?;
@@ -118,6 +122,7 @@ fn follow(stage: &Stage, contender: Contender, job: &Job, load: &Load) -> Result
         warm_up: load.warm_up,
         killed,
         cores,
+        peak_mib,
         faults,
     })
 }
