@@ -1,9 +1,7 @@
 //! What each role costs in a process of its own, over a backlog, by the size of events: what `rtf size` reckons with.
 
-use crate::contest;
-use crate::stage::{LOG_PARTITIONS, Stage, Topics, all_match, wait};
+use crate::stage::{LOG_PARTITIONS, Stage, Topics, all_match, stop, wait};
 use anyhow::{Context, Result, bail};
-use rtf_kafka::Sender;
 use rtf_synth::{Event, Side};
 use rtf_testing::cost::{cpu_seconds, peak_mib};
 use rtf_testing::{Process, free_role_port, http};
@@ -18,7 +16,6 @@ const DISPATCHER: usize = 3;
 /// A role's HTTP port is so far above its gRPC port.
 const HTTP_ABOVE: u16 = 100;
 const WITHIN: Duration = Duration::from_secs(600);
-const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 const SAMPLE_EVERY: Duration = Duration::from_millis(25);
 const SIZE_TOOL: &str = "org.apache.kafka.tools.LogDirsCommand";
 
@@ -69,15 +66,15 @@ fn measure(stage: &Stage, name: &str, longer_by: usize, args: &Args) -> Result<S
     let sent = send(stage, &topics, longer_by, args.events)?;
     let mut connection = stage.redis.connection()?;
     let redis_before = used_memory(&mut connection)?;
-    stage.configure(name, &topics)?;
-    let mut own = vec![format!("registry.partitions={}", args.log_partitions)];
+    stage.configure(name, &topics, args.log_partitions)?;
+    let mut own = Vec::new();
     let mut health = Vec::new();
     for role in ROLES {
         let port = free_role_port()?;
         own.push(format!("{role}.listen=127.0.0.1:{port}"));
         health.push(format!("http://127.0.0.1:{}/readyz", port + HTTP_ABOVE));
     }
-    let before = stage.cpu_seconds(None)?;
+    let before = stage.cpu_seconds(&[])?;
     let mut roles = Vec::new();
     // So the joiner has read all primaries before it is asked for any.
     for (role, health) in ROLES.iter().zip(&health).take(DISPATCHER) {
@@ -92,7 +89,7 @@ fn measure(stage: &Stage, name: &str, longer_by: usize, args: &Args) -> Result<S
     wait_for(stage, name, args.events, &mut roles, &mut connection)?;
     let rate = args.events as f64 / begun.elapsed().as_secs_f64();
     let events = args.events as f64;
-    let [_, kafka, redis] = stage.cpu_seconds(None)?;
+    let [_, kafka, redis] = stage.cpu_seconds(&[])?;
     let mut cpu = vec![loading];
     for role in &roles {
         cpu.push(cpu_seconds(role.pid())?);
@@ -104,7 +101,7 @@ fn measure(stage: &Stage, name: &str, longer_by: usize, args: &Args) -> Result<S
     let in_redis = used_memory(&mut connection)? - redis_before;
     let in_log = topic_bytes(stage, &rtf_proto::naming::log_topic(name))?;
     for role in roles {
-        contest::stop(role)?;
+        stop(role)?;
     }
     let on_disk: Result<Vec<_>> = ["registry", "joiner"]
         .iter()
@@ -129,21 +126,20 @@ fn words(figures: impl Iterator<Item = impl ToString>) -> String {
 }
 
 fn send(stage: &Stage, topics: &Topics, longer_by: usize, events: u64) -> Result<Sent> {
-    let sender = Sender::open(&stage.settings())?;
     let mut sent = Sent {
         foreign_bytes: 0,
         primary_bytes: 0,
     };
-    for mut event in all_match(events).events() {
+    let events = all_match(events).events().map(|mut event| {
         lengthen(&mut event, longer_by);
         let bytes = event.value.len() as u64;
         match event.side {
             Side::Foreign => sent.foreign_bytes += bytes,
             Side::Primary => sent.primary_bytes += bytes,
         }
-        topics.send(&sender, &event)?;
-    }
-    sender.flush(FLUSH_WITHIN)?;
+        event
+    });
+    stage.send(events, topics)?;
     Ok(sent)
 }
 

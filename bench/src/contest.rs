@@ -1,33 +1,32 @@
 //! `rtf-bench run`: all contenders over the same data on the same servers, in turns.
 
-mod backlog;
 mod chart;
-mod circumstances;
-mod contender;
+pub mod contender;
 mod figures;
-mod oracle;
-mod output;
-mod paced;
+pub mod paced;
 mod report;
 mod results;
 
-use crate::stage::{Stage, all_match};
+use crate::backlog::{self, Backlog};
+use crate::circumstances;
+use crate::oracle::Oracle;
+use crate::spread::number;
+use crate::stage::{Stage, Topics, all_match};
 use anyhow::Result;
 use clap::ValueEnum;
-use contender::Contender;
-pub use contender::stop;
-use figures::{Latency, Recovery, number};
-use oracle::Oracle;
+use contender::{Contender, Job};
+use figures::{Latency, Recovery};
 use paced::Load;
 use report::Report;
 use results::Results;
+use rtf_synth::Share;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Before a latency is counted: what compiles while it runs needs a while.
-const WARM_UP: Duration = Duration::from_secs(10);
+pub const WARM_UP: Duration = Duration::from_secs(10);
 /// How long a load goes on before and after a kill.
 const BEFORE_KILL: Duration = Duration::from_secs(10);
 const AFTER_KILL: Duration = Duration::from_secs(40);
@@ -93,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     for contender in &contenders {
         contender.build()?;
     }
-    let circumstances = circumstances::now()?;
+    let circumstances = circumstances::now("bench/run")?;
     let mut contest = Contest::open(args.events, &contenders)?;
     for turn in 0..args.runs {
         contest.turn(turn, args);
@@ -150,7 +149,7 @@ impl Contest {
         for contender in self.all.iter().map(|results| results.contender) {
             eprintln!("warming up Kafka for {}", contender.title());
             let oracle = oracle(&self.oracles, contender);
-            if let Err(error) = backlog::measure(&self.stage, contender, u32::MAX, oracle) {
+            if let Err(error) = measure(&self.stage, contender, u32::MAX, oracle) {
                 eprintln!("FAILED: {error:#}");
             }
         }
@@ -166,7 +165,7 @@ impl Contest {
         for results in all.iter_mut().filter(|_| args.events > 0) {
             let contender = results.contender;
             let oracle = oracle(oracles, contender);
-            let run = backlog::measure(stage, contender, turn, oracle);
+            let run = measure(stage, contender, turn, oracle);
             let run = noted(run, results, "backlog", |run| {
                 format!("{} rows/s, {:?}", number(run.rows_per_second), run.faults)
             });
@@ -177,6 +176,7 @@ impl Contest {
                 let name = format!("latency{turn}-{rate}");
                 let load = Load {
                     rate,
+                    late: Share::NONE,
                     warm_up: WARM_UP,
                     time: Duration::from_secs(args.seconds),
                     kill_after: None,
@@ -203,6 +203,7 @@ impl Contest {
         for results in all.iter_mut().filter(|of| of.contender.joins()) {
             let load = Load {
                 rate,
+                late: Share::NONE,
                 warm_up: WARM_UP,
                 time: BEFORE_KILL + AFTER_KILL,
                 kill_after: Some(BEFORE_KILL),
@@ -222,6 +223,21 @@ impl Contest {
             results.recoveries.extend(run);
         }
     }
+}
+
+/// Runs it over the backlog; its rows, topics and files are gone afterwards.
+fn measure(stage: &Stage, contender: Contender, turn: u32, oracle: &Oracle) -> Result<Backlog> {
+    let job = Job {
+        name: format!("backlog{turn}-{}", contender.word()),
+        topics: Topics::backlog(),
+    };
+    contender.prepare(stage, &job)?;
+    let output = contender.output(stage, &job)?;
+    let run = backlog::measure(stage, output, oracle, || {
+        Ok(vec![contender.start(stage, &job)?])
+    });
+    stage.clear(&job.name)?;
+    run
 }
 
 /// What must come of the backlog.

@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// Id number `n`: looks random, can be made again.
-fn id_of(n: u64) -> [u8; ID_BYTES] {
+pub fn id_of(n: u64) -> [u8; ID_BYTES] {
     let mut id = [0; ID_BYTES];
     for (part, word) in id.chunks_mut(8).zip(3 * n..) {
         part.copy_from_slice(&scattered(word).to_le_bytes()[..part.len()]);
@@ -52,7 +52,7 @@ fn id_of(n: u64) -> [u8; ID_BYTES] {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-fn scattered(word: u64) -> u64 {
+pub fn scattered(word: u64) -> u64 {
     let word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -106,24 +106,56 @@ fn naive(dir: &Path, ids: u64) -> Result<()> {
     Ok(std::fs::remove_dir_all(dir)?)
 }
 
-/// Applies a log of new ids to one partition, on one thread, with commits and syncs.
-fn hot(args: &Args, dir: &Path) -> Result<()> {
-    let place = Place {
-        log: LOG,
-        partitions: 1,
-        partition: 0,
-    };
-    let stamp = Stamp {
-        log: LOG,
-        partitions: 1,
-        incarnation: Incarnation(1),
-        sequence: 0,
-    };
-    let before = resident_mib()?;
-    let store = Store::open(dir, "ids", LOG)?;
-    let (mut remembered, _) = Remembered::load(0, &store)?;
-    let (begun, mut synced) = (Instant::now(), Instant::now());
-    for n in 0..args.hot {
+/// A partition that remembers more and more: a log of new ids is applied to it, on one thread, with commits and syncs.
+pub struct Growing {
+    pub store: Store,
+    pub remembered: Remembered,
+    ids: u64,
+    synced: Instant,
+}
+
+impl Growing {
+    /// With none, in this empty folder.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let store = Store::open(dir, "ids", LOG)?;
+        let (remembered, _) = Remembered::load(0, &store)?;
+        Ok(Self {
+            store,
+            remembered,
+            ids: 0,
+            synced: Instant::now(),
+        })
+    }
+
+    /// Until it remembers so many, and they are on disk.
+    pub fn grow(&mut self, ids: u64) -> Result<()> {
+        for n in self.ids..ids {
+            self.apply(n)?;
+            if (n + 1) % COMMIT_IDS == 0 {
+                self.commit(n + 1)?;
+                if self.synced.elapsed() > SYNC_EVERY {
+                    self.store.sync()?;
+                    self.synced = Instant::now();
+                }
+            }
+        }
+        self.commit(ids)?;
+        self.ids = ids;
+        Ok(self.store.sync()?)
+    }
+
+    fn apply(&mut self, n: u64) -> Result<()> {
+        let place = Place {
+            log: LOG,
+            partitions: 1,
+            partition: 0,
+        };
+        let stamp = Stamp {
+            log: LOG,
+            partitions: 1,
+            incarnation: Incarnation(1),
+            sequence: 0,
+        };
         let id = id_of(n);
         let event = Event {
             id: &id,
@@ -133,21 +165,29 @@ fn hot(args: &Args, dir: &Path) -> Result<()> {
             later_ts: 0,
             body: b"",
         };
-        remembered.reach(n, 1);
-        anyhow::ensure!(apply(&place, &mut remembered, n, &stamp, &event)? == Decision::Won);
-        if (n + 1) % COMMIT_IDS == 0 {
-            store.commit(&[remembered.uncommitted(n + 1, None)])?;
-            remembered.committed();
-            if synced.elapsed() > SYNC_EVERY {
-                store.sync()?;
-                synced = Instant::now();
-            }
-        }
+        self.remembered.reach(n, 1);
+        let decision = apply(&place, &mut self.remembered, n, &stamp, &event)?;
+        anyhow::ensure!(decision == Decision::Won);
+        Ok(())
     }
-    store.commit(&[remembered.uncommitted(args.hot, None)])?;
-    remembered.committed();
-    store.sync()?;
+
+    fn commit(&mut self, next: u64) -> Result<()> {
+        self.store
+            .commit(&[self.remembered.uncommitted(next, None)])?;
+        self.remembered.committed();
+        Ok(())
+    }
+}
+
+fn hot(args: &Args, dir: &Path) -> Result<()> {
+    let before = resident_mib()?;
+    let mut growing = Growing::open(dir)?;
+    let begun = Instant::now();
+    growing.grow(args.hot)?;
     let applied = rate(args.hot, begun);
+    let Growing {
+        store, remembered, ..
+    } = growing;
     let absent = ask(args.hot, |n| remembered.is_absent(&id_of(n)));
     println!(
         "hot bucket:           {applied:>10.0} ids/s  {:>5.1} B/id on disk  {:>5.1} B/id resident, sled's cache and all  absent {absent:.0}/s  ({} ids)",

@@ -1,14 +1,23 @@
 //! Our numbers beside the pass-through limit and those of peers, in one run, on real Kafka and Redis.
 
 mod apart;
+mod backlog;
+mod bars;
+mod circumstances;
 mod contest;
+mod document;
 mod ids;
+mod oracle;
+mod output;
 mod pass_through;
 mod primaries;
 mod rebuild;
 mod replay;
+mod scale;
 mod sites;
+mod spread;
 mod stage;
+mod table;
 mod waiting;
 
 use anyhow::Result;
@@ -32,6 +41,8 @@ enum Command {
     Run(contest::Args),
     /// What each role costs in a process of its own, by the size of events: what `rtf size` reckons with
     Apart(apart::Args),
+    /// What an event costs while one thing grows: ids, late primaries, partitions, processes, bytes; prints tables
+    Scale(scale::Args),
     /// The pass-through limit alone, as a process of its own: both topics, through a Kafka topic, into Redis, with no join
     PassThrough(pass_through::Args),
     /// What it costs to wait: events parked in Kafka, and woken there
@@ -52,6 +63,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Run(args) => contest::run(&args),
         Command::Apart(args) => apart::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::PassThrough(args) => pass_through::run(&args),
         Command::Ids(args) => ids::run(&args),
         Command::Waiting(args) => waiting::run(&args),

@@ -1,6 +1,6 @@
 //! How soon a registry serves again, with so many ids in the log: with nothing on its disk, and with all of it.
 
-use crate::stage::{Stage, Topics, wait};
+use crate::stage::{LOG_PARTITIONS, Stage, Topics, wait};
 use anyhow::{Result, ensure};
 use rtf_testing::cost::{cpu_seconds, peak_mib};
 use rtf_testing::{HEALTH_PORT_ABOVE, Process, free_role_port, http, rtf_binary, wait_until};
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn fill(stage: &Stage, events: u64) -> Result<()> {
     eprintln!("joining them");
     let mut connection = stage.redis.connection()?;
-    let mut process = stage.pipeline(NAME, &Topics::backlog())?;
+    let mut process = stage.pipeline(NAME, &Topics::backlog(), LOG_PARTITIONS)?;
     wait("all rows", WITHIN, &mut process, || {
         Ok(stage.rows(&mut connection, NAME)? >= events)
     })?;
@@ -54,7 +54,7 @@ fn measure(stage: &Stage, found: &str, events: u64) -> Result<()> {
     command.arg(format!("--set=registry.listen=127.0.0.1:{port}"));
     let health = format!("http://127.0.0.1:{}", port + HEALTH_PORT_ABOVE);
     let ready = format!("{health}/readyz");
-    let before = stage.cpu_seconds(None)?;
+    let before = stage.cpu_seconds(&[])?;
     let begun = Instant::now();
     let mut process = Process::spawn("rtf registry", &command, &stage.log("registry"))?;
     wait("it is ready", WITHIN, &mut process, || {
@@ -62,7 +62,7 @@ fn measure(stage: &Stage, found: &str, events: u64) -> Result<()> {
         Ok(http::get(&ready).is_ok_and(|answer| answer.status() == 200))
     })?;
     let seconds = begun.elapsed().as_secs_f64();
-    let [_, kafka, _] = stage.cpu_seconds(None)?;
+    let [_, kafka, _] = stage.cpu_seconds(&[])?;
     let (own, peak) = (cpu_seconds(process.pid())?, peak_mib(process.pid())?);
     // It counts them every other second.
     wait_until("it knows all ids", COUNTED_WITHIN, || {

@@ -1,6 +1,6 @@
 //! How fast the foreign topic is read again when all of it is resolved, beside the first run: same process, same data.
 
-use crate::stage::{Stage, Topics, wait};
+use crate::stage::{LOG_PARTITIONS, Stage, Topics, wait};
 use anyhow::{Context, Result, bail};
 use rtf_testing::cost::cpu_seconds;
 use rtf_testing::{rtf_binary, run as finish};
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<()> {
     let stage = Stage::open(args.events)?;
     let mut connection = stage.redis.connection()?;
     let begun = Instant::now();
-    let mut process = stage.pipeline(NAME, &Topics::backlog())?;
+    let mut process = stage.pipeline(NAME, &Topics::backlog(), LOG_PARTITIONS)?;
     let mut first_row = None;
     wait("all rows", WITHIN, &mut process, || {
         let rows = stage.rows(&mut connection, NAME)?;

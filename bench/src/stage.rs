@@ -15,6 +15,7 @@ pub const INPUT_PARTITIONS: u32 = 4;
 /// Partitions of the log, and so streams in Redis.
 pub const LOG_PARTITIONS: u32 = 16;
 const FLUSH_WITHIN: Duration = Duration::from_secs(120);
+const STOP_WITHIN: Duration = Duration::from_secs(20);
 const TOPIC_TOOL: &str = "org.apache.kafka.tools.TopicCommand";
 
 /// The input topics of a run.
@@ -67,7 +68,7 @@ impl Stage {
         };
         let topics = Topics::backlog();
         stage.make_topics(&topics)?;
-        stage.send(all_match(events), &topics)?;
+        stage.send(all_match(events).events(), &topics)?;
         Ok(stage)
     }
 
@@ -86,9 +87,9 @@ impl Stage {
         Ok(())
     }
 
-    fn send(&self, clicks: Clicks, topics: &Topics) -> Result<()> {
+    pub fn send(&self, events: impl Iterator<Item = Event>, topics: &Topics) -> Result<()> {
         let sender = Sender::open(&self.settings())?;
-        for event in clicks.events() {
+        for event in events {
             topics.send(&sender, &event)?;
         }
         Ok(sender.flush(FLUSH_WITHIN)?)
@@ -112,11 +113,15 @@ impl Stage {
         Ok(())
     }
 
-    /// What has been taken so far: by this process, by Kafka, by Redis.
-    pub fn cpu_seconds(&self, own: Option<&Process>) -> Result<[f64; 3]> {
-        let own = own.map_or(Ok(0.0), |process| cpu_seconds(process.pid()))?;
+    /// What has been taken so far: by these processes, by Kafka, by Redis.
+    pub fn cpu_seconds(&self, own: &[Process]) -> Result<[f64; 3]> {
+        let own = own.iter().map(|process| cpu_seconds(process.pid()));
         let (kafka, redis) = self.servers;
-        Ok([own, cpu_seconds(kafka)?, cpu_seconds(redis)?])
+        Ok([
+            own.sum::<Result<f64>>()?,
+            cpu_seconds(kafka)?,
+            cpu_seconds(redis)?,
+        ])
     }
 
     pub fn log(&self, name: &str) -> PathBuf {
@@ -135,19 +140,16 @@ impl Stage {
         Process::spawn("pass-through", &command, &self.log(name))
     }
 
-    /// A pipeline named `name` over these topics, in one process.
-    pub fn pipeline(&self, name: &str, topics: &Topics) -> Result<Process> {
-        self.configure(name, topics)?;
+    /// A pipeline named `name` over these topics, in one process, with so many partitions of the log.
+    pub fn pipeline(&self, name: &str, topics: &Topics, partitions: u32) -> Result<Process> {
+        self.configure(name, topics, partitions)?;
         self.rtf("run", name, &[])
     }
 
     /// Writes that pipeline's configuration.
-    pub fn configure(&self, name: &str, topics: &Topics) -> Result<()> {
-        let folder = self.folder(name);
-        std::fs::create_dir_all(&folder)?;
-        let dispatcher = rtf_testing::free_role_port()?;
-        let configuration =
-            self.configuration(name, topics, &folder.display().to_string(), dispatcher);
+    pub fn configure(&self, name: &str, topics: &Topics, partitions: u32) -> Result<()> {
+        std::fs::create_dir_all(self.folder(name))?;
+        let configuration = self.configuration(name, topics, partitions)?;
         Ok(std::fs::write(self.config(name), configuration)?)
     }
 
@@ -170,14 +172,17 @@ impl Stage {
         self.folder.path().join(name).join("rtf.toml")
     }
 
-    fn configuration(&self, name: &str, topics: &Topics, folder: &str, dispatcher: u16) -> String {
+    fn configuration(&self, name: &str, topics: &Topics, partitions: u32) -> Result<String> {
         let Topics { foreign, primary } = topics;
         let (bootstrap, redis) = (self.kafka.bootstrap(), self.redis.url());
-        format!(
+        let folder = self.folder(name);
+        let folder = folder.display();
+        let dispatcher = rtf_testing::free_role_port()?;
+        Ok(format!(
             r#"
 kafka.bootstrap = "{bootstrap}"
 redis = {{ url = "{redis}", max_rows = 0 }}
-registry = {{ partitions = {LOG_PARTITIONS}, data = "{folder}/registry", listen = "127.0.0.1:0" }}
+registry = {{ partitions = {partitions}, data = "{folder}/registry", listen = "127.0.0.1:0" }}
 joiner = {{ data = "{folder}/joiner", listen = "127.0.0.1:0" }}
 dispatcher.listen = "127.0.0.1:{dispatcher}"
 publisher.listen = "127.0.0.1:0"
@@ -189,7 +194,7 @@ primary = {{ topic = "{primary}", id = ["/query_id"], key = ["/query_id"], time 
 match.policy = "first"
 wait.max = "10m"
 "#
-        )
+        ))
     }
 
     /// Rows in all streams of `name`.
@@ -203,6 +208,15 @@ wait.max = "10m"
         let lengths: Vec<u64> = lengths.query(connection)?;
         Ok(lengths.iter().sum())
     }
+}
+
+/// Asks it to stop, and ends one that does not: its figures are taken already.
+pub fn stop(mut process: Process) -> Result<()> {
+    process.sigterm()?;
+    if process.wait(STOP_WITHIN).is_err() {
+        process.kill9()?;
+    }
+    Ok(())
 }
 
 /// Waits until it is so, while this process runs.

@@ -94,6 +94,8 @@ pub struct PipelineOptions {
     pub registries: u16,
     /// Joiners for which the configuration has an address.
     pub joiners: u16,
+    /// Publishers that may run.
+    pub publishers: u16,
     /// Further lines of `[join.wait]`.
     pub more_wait: &'static str,
     /// Further lines of `[redis]`.
@@ -119,6 +121,7 @@ impl PipelineOptions {
             has_tls: false,
             registries: REPLICAS,
             joiners: REPLICAS,
+            publishers: REPLICAS,
             more_wait: "",
             more_redis: "",
             dispatchers: 0,
@@ -207,6 +210,7 @@ impl Pipeline {
                 Role::Registry => options.registries,
                 Role::Joiner => options.joiners,
                 Role::Dispatcher => options.dispatchers.max(REPLICAS),
+                Role::Publisher => options.publishers,
                 _ => REPLICAS,
             };
             let ports = (0..replicas).map(|_| port()).collect::<Result<_>>()?;
@@ -380,6 +384,11 @@ impl Pipeline {
         let process = self.processes.get(&instance);
         let process = process.with_context(|| format!("{instance} was never started"))?;
         Ok(process.pid())
+    }
+
+    /// Hands over all processes, to be watched and stopped by somebody else while this is kept.
+    pub fn take_processes(&mut self) -> Vec<Process> {
+        std::mem::take(&mut self.processes).into_values().collect()
     }
 
     /// Kills an instance at once.

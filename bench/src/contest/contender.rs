@@ -1,17 +1,13 @@
 //! Who is measured: the pass-through limit, Ready To Fly, and peers, each a folder in `bench/peers` with the programs `build` and `run`.
 
-use crate::contest::output::Output;
-use crate::stage::{INPUT_PARTITIONS, Stage, Topics};
+use crate::output::Output;
+use crate::stage::{INPUT_PARTITIONS, LOG_PARTITIONS, Stage, Topics};
 use anyhow::{Context, Result, ensure};
-
 use clap::ValueEnum;
 use rtf_kafka::Cluster;
 use rtf_testing::Process;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
-
-const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// In the order of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -112,7 +108,7 @@ impl Contender {
     pub fn start(self, stage: &Stage, job: &Job) -> Result<Process> {
         match self {
             Self::PassThrough => stage.pass_through(&job.name, &job.topics),
-            Self::Rtf => stage.pipeline(&job.name, &job.topics),
+            Self::Rtf => stage.pipeline(&job.name, &job.topics, LOG_PARTITIONS),
             _ => self.start_peer(stage, job),
         }
     }
@@ -134,16 +130,7 @@ impl Contender {
         if self.is_peer() {
             Output::topic(&stage.settings(), &job.rows_topic(), INPUT_PARTITIONS)
         } else {
-            Output::redis(&stage.redis, &job.name)
+            Output::redis(&stage.redis, &job.name, LOG_PARTITIONS)
         }
     }
-}
-
-/// Asks it to stop, and ends one that does not: its figures are taken already.
-pub fn stop(mut process: Process) -> Result<()> {
-    process.sigterm()?;
-    if process.wait(STOP_WITHIN).is_err() {
-        process.kill9()?;
-    }
-    Ok(())
 }

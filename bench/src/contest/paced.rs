@@ -1,14 +1,16 @@
 //! A paced load: clicks sent at a steady rate, and when the row of each was read. What is made of that is for others.
 
-use crate::contest::contender::{self, Contender, Job};
-use crate::contest::oracle::{Faults, Oracle, Tally};
-use crate::contest::output::Output;
-use crate::stage::{Stage, Topics, all_match};
+use crate::contest::contender::{Contender, Job};
+use crate::oracle::{Faults, Oracle, Tally};
+use crate::output::Output;
+use crate::stage::{Stage, Topics, all_match, stop};
 use anyhow::{Context, Result, anyhow, bail};
 use rtf_kafka::Sender;
-use rtf_synth::{Clicks, ClicksParams, Event, Side};
+use rtf_synth::{Clicks, ClicksParams, Event, Share, Side};
 use rtf_testing::Process;
+use rtf_testing::cost::peak_mib;
 use std::num::NonZeroU32;
+use std::slice;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,8 +27,10 @@ const PACE_EVERY: Duration = Duration::from_millis(1);
 /// What is sent, and what happens meanwhile.
 #[derive(Clone, Copy)]
 pub struct Load {
-    /// Clicks a second, each after its query.
+    /// Clicks a second.
     pub rate: NonZeroU32,
+    /// Queries that come after their click; the others come before.
+    pub late: Share,
     /// Not counted: everything is still warming up.
     pub warm_up: Duration,
     /// Counted.
@@ -43,6 +47,8 @@ pub struct Course {
     pub killed: Option<Duration>,
     /// Cores kept busy on average: own, Kafka's, Redis's. Where it is killed, its own are those of the one that was started again.
     pub cores: [f64; 3],
+    /// Of the one that ran last.
+    pub peak_mib: u64,
     pub faults: Faults,
 }
 
@@ -51,6 +57,7 @@ impl Load {
         Clicks::new(ClicksParams {
             seed,
             per_second: self.rate,
+            late: self.late,
             ..all_match(count).params().clone()
         })
     }
@@ -104,7 +111,8 @@ fn follow(stage: &Stage, contender: Contender, job: &Job, load: &Load) -> Result
         sent.and(seen)
     })?;
     let (arrivals, faults) = (watched.arrivals, watched.tally.faults());
-    contender::stop(watched.process)?;
+    let peak_mib = peak_mib(watched.process.pid())?;
+    stop(watched.process)?;
     let rows = arrivals.iter().filter_map(|(index, at)| {
         let sent = sent[*index].get()?;
         Some((*sent - begun, *at - begun))
@@ -114,6 +122,7 @@ fn follow(stage: &Stage, contender: Contender, job: &Job, load: &Load) -> Result
         warm_up: load.warm_up,
         killed,
         cores,
+        peak_mib,
         faults,
     })
 }
@@ -216,13 +225,13 @@ struct Meter {
 impl Meter {
     fn start(stage: &Stage, process: &Process) -> Result<Self> {
         Ok(Self {
-            before: stage.cpu_seconds(Some(process))?,
+            before: stage.cpu_seconds(slice::from_ref(process))?,
             from: Instant::now(),
         })
     }
 
     fn cores(&self, stage: &Stage, process: &Process) -> Result<[f64; 3]> {
-        let now = stage.cpu_seconds(Some(process))?;
+        let now = stage.cpu_seconds(slice::from_ref(process))?;
         let elapsed = self.from.elapsed().as_secs_f64();
         Ok(std::array::from_fn(|i| (now[i] - self.before[i]) / elapsed))
     }
@@ -242,7 +251,7 @@ fn send(
             thread::sleep((due - begun.elapsed().min(due)).min(PACE_EVERY));
         }
         if event.side == Side::Foreign {
-            // The query was sent before, so the click is the later side.
+            // Unless its query is late, the click is the later side.
             let place = clicks.next().context("a place for each click")?;
             place.get_or_init(Instant::now);
         }

@@ -1,20 +1,17 @@
-//! The tables, as Markdown, and where they go in a document. Measures nothing.
+//! What was measured, as Markdown and as a picture. Measures nothing.
 
+use crate::backlog::Backlog;
 use crate::contest::chart;
 use crate::contest::contender::Contender;
-use crate::contest::figures::{Spread, number};
-use crate::contest::oracle::Faults;
-use crate::contest::results::{Results, sum};
-use anyhow::{Context, Result};
-use std::fmt::Write;
-use std::fs;
+use crate::contest::results::Results;
+use crate::document::{self, Picture};
+use crate::oracle::sum;
+use crate::spread::number;
+use crate::table::{cell, checked, failures};
+use anyhow::Result;
 use std::path::Path;
 
-/// What the command writes stands between these lines of the document; all else is its author's.
-const BEGIN: &str = "<!-- written by bench/run: begin -->";
-const END: &str = "<!-- written by bench/run: end -->";
-const DOCUMENT: &str = "performance.md";
-const PICTURE: &str = "images/peers.svg";
+const WRITER: &str = "bench/run";
 
 /// What was measured how.
 pub struct Report<'a> {
@@ -31,19 +28,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Puts tables and picture into this folder's document on performance.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        fs::create_dir_all(folder.join("images"))?;
-        let svg = chart::draw(self.results, self.rates);
-        fs::write(folder.join(PICTURE), svg)?;
-        let path = folder.join(DOCUMENT);
-        let text = fs::read_to_string(&path).unwrap_or_else(|_| format!("{BEGIN}\n{END}\n"));
-        let picture =
-            format!("![Throughput, CPU, memory, latency and recovery of each]({PICTURE})");
-        let text = replaced(
-            &text,
-            &format!("{}\n\n{picture}", self.markdown().trim_end()),
-        )
-        .with_context(|| format!("{} has no lines {BEGIN} and {END}", path.display()))?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        let picture = Picture {
+            file: "peers.svg",
+            words: "Throughput, CPU, memory, latency and recovery of each",
+            svg: chart::draw(self.results, self.rates),
+        };
+        document::write(folder, WRITER, &self.markdown(), &picture)
     }
 
     /// All tables.
@@ -58,14 +48,11 @@ impl Report<'_> {
         if self.recovery_rate > 0 {
             text += &self.recovery();
         }
-        let failures = self.results.iter().flat_map(|results| {
+        let all = self.results.iter().flat_map(|results| {
             let failures = results.failures.iter();
-            failures.map(|words| format!("- {}: {words}\n", results.contender.title()))
+            failures.map(|words| format!("{}: {words}", results.contender.title()))
         });
-        let failures: String = failures.collect();
-        if !failures.is_empty() {
-            text += &format!("\nRuns that did not come to their end:\n\n{failures}");
-        }
+        text += &failures(all);
         text
     }
 
@@ -88,8 +75,7 @@ impl Report<'_> {
         ];
         let limit = self.median_rate(Contender::PassThrough);
         let rows = self.results.iter().map(|results| {
-            let figure =
-                |figure: fn(&super::backlog::Backlog) -> f64| cell(results.backlog(figure));
+            let figure = |figure: fn(&Backlog) -> f64| cell(results.backlog(figure));
             let rate = results.backlog(|run| run.rows_per_second);
             let share = rate
                 .zip(limit)
@@ -111,7 +97,7 @@ impl Report<'_> {
             ];
             (cells, faults)
         });
-        let mut text = table(&heading, &columns, rows);
+        let mut text = checked(&heading, &columns, rows);
         if let Some(ours) = self.median_rate(Contender::Rtf) {
             text += &self.ratios(ours);
         }
@@ -162,7 +148,7 @@ impl Report<'_> {
             let runs = results.latencies.get(&rate).into_iter().flatten();
             (cells, sum(runs.map(|run| run.faults)))
         });
-        table(&heading, &columns, rows)
+        checked(&heading, &columns, rows)
     }
 
     fn recovery(&self) -> String {
@@ -183,64 +169,6 @@ impl Report<'_> {
             ];
             (cells, sum(results.recoveries.iter().map(|run| run.faults)))
         });
-        table(&heading, &columns, rows)
-    }
-}
-
-fn cell(spread: Option<Spread>) -> String {
-    spread.map_or("–".into(), |spread| spread.to_string())
-}
-
-/// Every table ends with what was not as promised, all runs together.
-fn table(
-    heading: &str,
-    columns: &[&str],
-    rows: impl Iterator<Item = (Vec<String>, Faults)>,
-) -> String {
-    let mut text = format!("\n**{heading}**\n\n");
-    let mut line = |cells: &[String]| {
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-    };
-    let faults = ["missing", "duplicated", "wrong"];
-    let head: Vec<String> = columns
-        .iter()
-        .chain(&faults)
-        .map(|name| (*name).into())
-        .collect();
-    line(&head);
-    line(&vec!["---".into(); head.len()]);
-    for (
-        mut cells,
-        Faults {
-            missing,
-            duplicated,
-            wrong,
-        },
-    ) in rows
-    {
-        cells.extend([missing, duplicated, wrong].map(|rows| rows.to_string()));
-        line(&cells);
-    }
-    text
-}
-
-/// The document with what stands between the two lines replaced.
-fn replaced(document: &str, text: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{text}\n\n{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_stands_between_the_lines_is_replaced() {
-        let document = format!("# head\n{BEGIN}\nold\n{END}\ntail\n");
-        let once = replaced(&document, "new").unwrap();
-        assert_eq!(once, format!("# head\n{BEGIN}\n\nnew\n\n{END}\ntail\n"));
-        assert_eq!(replaced(&once, "new").unwrap(), once);
-        assert_eq!(replaced("# head\n", "new"), None);
+        checked(&heading, &columns, rows)
     }
 }

@@ -1,9 +1,9 @@
 //! All that was measured, by contender. Knows neither how nor what it is shown for.
 
-use crate::contest::backlog::Backlog;
+use crate::backlog::Backlog;
 use crate::contest::contender::Contender;
-use crate::contest::figures::{Latency, Recovery, Spread};
-use crate::contest::oracle::Faults;
+use crate::contest::figures::{Latency, Recovery};
+use crate::spread::Spread;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -56,13 +56,4 @@ impl Results {
             "recovery": self.recoveries, "failures": self.failures,
         })
     }
-}
-
-/// Of several runs together.
-pub fn sum(runs: impl IntoIterator<Item = Faults>) -> Faults {
-    runs.into_iter().fold(Faults::default(), |sum, run| Faults {
-        missing: sum.missing + run.missing,
-        duplicated: sum.duplicated + run.duplicated,
-        wrong: sum.wrong + run.wrong,
-    })
 }

@@ -1,6 +1,6 @@
 //! What must come out, known beforehand: each click once, with the very bytes of its query. Knows no server and no clock.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rtf_synth::{Event, Side};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -10,35 +10,48 @@ use std::hash::{DefaultHasher, Hasher};
 struct Pair {
     index: usize,
     click: u64,
-    query: u64,
+    key: u64,
 }
 
 /// The clicks that are sent, in their order, each with its query.
 pub struct Oracle {
+    /// By the click's id.
     pairs: HashMap<u64, Pair>,
+    /// By their key.
+    queries: HashMap<u64, u64>,
     joins: bool,
 }
 
 impl Oracle {
-    /// Of events that all find their partner. `joins`: whether what a row says is checked, or only whose it is.
+    /// Of events that all find their partner, before or after they come. `joins`: whether what a row says is checked, or only whose it is.
     pub fn of(events: impl Iterator<Item = Event>, joins: bool) -> Result<Self> {
         let (mut queries, mut pairs) = (HashMap::new(), HashMap::new());
         for event in events {
             let key = hash(event.key.as_deref().context("a key")?);
+            let value = hash(&event.value);
             match event.side {
-                Side::Primary => drop(queries.insert(key, hash(&event.value))),
+                Side::Primary => drop(queries.insert(key, value)),
                 Side::Foreign => {
                     let pair = Pair {
                         index: pairs.len(),
-                        click: hash(&event.value),
-                        query: queries.remove(&key).context("a query before its click")?,
+                        click: value,
+                        key,
                     };
                     let id = click_id(&event.value).context("a click's id")?;
                     pairs.insert(hash(id), pair);
                 }
             }
         }
-        Ok(Self { pairs, joins })
+        let mut keys = pairs.values().map(|pair| &pair.key);
+        ensure!(
+            keys.all(|key| queries.contains_key(key)),
+            "a click without its query"
+        );
+        Ok(Self {
+            pairs,
+            queries,
+            joins,
+        })
     }
 
     /// How many there are.
@@ -51,7 +64,8 @@ impl Oracle {
         let pair = self.pairs.get(&hash(click_id(row)?))?;
         let is_right = !self.joins
             || (hash(object_behind(row, b"\"foreign\":")?) == pair.click
-                && hash(object_behind(row, b"\"primary\":[")?) == pair.query);
+                && Some(&hash(object_behind(row, b"\"primary\":[")?))
+                    == self.queries.get(&pair.key));
         is_right.then_some(pair.index)
     }
 }
@@ -73,6 +87,15 @@ pub struct Faults {
     pub missing: u64,
     pub duplicated: u64,
     pub wrong: u64,
+}
+
+/// Of several runs together.
+pub fn sum(runs: impl IntoIterator<Item = Faults>) -> Faults {
+    runs.into_iter().fold(Faults::default(), |sum, run| Faults {
+        missing: sum.missing + run.missing,
+        duplicated: sum.duplicated + run.duplicated,
+        wrong: sum.wrong + run.wrong,
+    })
 }
 
 impl<'a> Tally<'a> {

@@ -1,9 +1,8 @@
 //! Throughput over a backlog, from process start until the last row is visible.
 
-use crate::contest::contender::{self, Contender, Job};
-use crate::contest::oracle::{Faults, Oracle, Tally};
-use crate::contest::output::{Output, Place};
-use crate::stage::{Stage, Topics};
+use crate::oracle::{Faults, Oracle, Tally};
+use crate::output::{Output, Place};
+use crate::stage::{Stage, stop};
 use anyhow::{Result, bail};
 use rtf_testing::Process;
 use rtf_testing::cost::peak_mib;
@@ -19,8 +18,10 @@ const STALLED: Duration = Duration::from_secs(60);
 /// One run.
 #[derive(Serialize)]
 pub struct Backlog {
+    pub rows: f64,
     pub rows_per_second: f64,
     pub first_row_seconds: f64,
+    /// Of all processes together.
     pub peak_mib: f64,
     /// CPU seconds per million rows.
     pub own_cpu: f64,
@@ -40,28 +41,21 @@ struct Sample {
     peak_mib: u64,
 }
 
-/// Runs it over the backlog; its rows, topics and files are gone afterwards.
-pub fn measure(stage: &Stage, contender: Contender, turn: u32, oracle: &Oracle) -> Result<Backlog> {
-    let job = Job {
-        name: format!("backlog{turn}-{}", contender.word()),
-        topics: Topics::backlog(),
-    };
-    contender.prepare(stage, &job)?;
-    let run = run(stage, contender, &job, oracle);
-    stage.clear(&job.name)?;
-    run
-}
-
-fn run(stage: &Stage, contender: Contender, job: &Job, oracle: &Oracle) -> Result<Backlog> {
-    let mut output = contender.output(stage, job)?;
-    let before = stage.cpu_seconds(None)?;
+/// Runs what `start` starts, one process or several that share the work, and stops it.
+pub fn measure(
+    stage: &Stage,
+    mut output: Output,
+    oracle: &Oracle,
+    start: impl FnOnce() -> Result<Vec<Process>>,
+) -> Result<Backlog> {
+    let before = stage.cpu_seconds(&[])?;
     let begun = Instant::now();
-    let mut process = contender.start(stage, job)?;
+    let mut processes = start()?;
     let mut samples = Vec::new();
     let mut tally = Tally::new(oracle);
     let mut last = vec![0; output.ends()?.len()];
     loop {
-        watch(stage, &mut process, &mut output, begun, &mut samples)?;
+        watch(stage, &mut processes, &mut output, begun, &mut samples)?;
         let mut each = |place: Place, row: &[u8]| {
             tally.count(row);
             last[place.partition] = place.end;
@@ -71,28 +65,31 @@ fn run(stage: &Stage, contender: Contender, job: &Job, oracle: &Oracle) -> Resul
             break;
         }
     }
-    contender::stop(process)?;
+    processes.into_iter().try_for_each(stop)?;
     figures(&samples, &last, before, &tally)
 }
 
 /// Takes samples until nothing moves any more.
 fn watch(
     stage: &Stage,
-    process: &mut Process,
+    processes: &mut [Process],
     output: &mut Output,
     begun: Instant,
     samples: &mut Vec<Sample>,
 ) -> Result<()> {
     let from = Instant::now();
     loop {
-        if !process.is_running()? {
-            bail!("it ended:\n{}", process.log()?);
+        for process in &mut *processes {
+            if !process.is_running()? {
+                bail!("it ended:\n{}", process.log()?);
+            }
         }
+        let peaks = processes.iter().map(|process| peak_mib(process.pid()));
         samples.push(Sample {
             seconds: begun.elapsed().as_secs_f64(),
             ends: output.ends()?,
-            cpu: stage.cpu_seconds(Some(process))?,
-            peak_mib: peak_mib(process.pid())?,
+            cpu: stage.cpu_seconds(processes)?,
+            peak_mib: peaks.sum::<Result<u64>>()?,
         });
         let quiet = quiet_for(samples);
         let has_rows = samples.last().is_some_and(|last| is_begun(&last.ends));
@@ -136,6 +133,7 @@ fn figures(
     let rows = (tally.clicks() - faults.missing) as f64;
     let per_million = |at: usize| (done.cpu[at] - before[at]) * 1e6 / rows;
     Ok(Backlog {
+        rows,
         rows_per_second: rows / done.seconds,
         first_row_seconds: first.seconds,
         peak_mib: done.peak_mib as f64,

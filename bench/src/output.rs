@@ -1,6 +1,5 @@
 //! Where rows become visible, as a reader sees it: streams in Redis, or a Kafka topic read committed. Knows no row.
 
-use crate::stage::LOG_PARTITIONS;
 use anyhow::{Context, Result};
 use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{Commands, Connection};
@@ -30,8 +29,8 @@ pub struct Place {
 }
 
 impl Output {
-    pub fn redis(redis: &Redis, name: &str) -> Result<Self> {
-        let keys: Vec<_> = (0..LOG_PARTITIONS)
+    pub fn redis(redis: &Redis, name: &str, partitions: u32) -> Result<Self> {
+        let keys: Vec<_> = (0..partitions)
             .map(|partition| redis_stream(name, partition))
             .collect();
         Ok(Self::Redis(RedisStreams {

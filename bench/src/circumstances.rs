@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Command;
 use std::thread::available_parallelism;
 
-/// As it is now: the load is that before anything was started.
-pub fn now() -> Result<String> {
+/// As it is now, when this writer begins: the load is that before anything was started.
+pub fn now(writer: &str) -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kib: u64 = field(&memory, "MemTotal")
@@ -16,7 +16,7 @@ pub fn now() -> Result<String> {
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     Ok(format!(
-        "Written by `bench/run` on {}: {} cores ({}), {} GiB, {}, {}; load average {load} before it began.",
+        "Written by `{writer}` on {}: {} cores ({}), {} GiB, {}, {}; load average {load} before it began.",
         said(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?,
         available_parallelism()?,
         field(&cpu, "model name").unwrap_or("of no name"),
