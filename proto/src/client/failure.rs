@@ -3,10 +3,10 @@
 use std::error::Error;
 use tonic::Status;
 
-/// What the words have in common, and what is to be done.
-const HINTS: [(&str, &str); 7] = [
+/// What the words have in common, in lower case, and what is to be done.
+const HINTS: [(&str, &str); 8] = [
     (
-        "CertificateRequired",
+        "certificaterequired",
         "it wants a certificate of ours: set [cluster.tls].certificate and key",
     ),
     (
@@ -18,19 +18,22 @@ const HINTS: [(&str, &str); 7] = [
         "it does not trust our certificate: its [cluster.tls].ca must have signed [cluster.tls].certificate",
     ),
     (
-        "InvalidContentType",
+        "invalidcontenttype",
         "it speaks no TLS: leave [cluster.tls] empty, or set it there too",
     ),
     (
         "frame with invalid size",
         "it may speak TLS: set [cluster.tls]",
     ),
-    // Who refuses a certificate says so and hangs up; what is heard of it may be the end alone.
+    // Who refuses a certificate, or bytes that are no TLS, says so and hangs up; what is heard of it may be the
+    // end alone, and by who was writing, the end of a pipe.
     ("connection closed", HUNG_UP),
-    ("Connection reset by peer", HUNG_UP),
+    ("connection reset by peer", HUNG_UP),
+    ("broken pipe", HUNG_UP),
 ];
 
-const HUNG_UP: &str = "it hung up: if it speaks TLS, it may want another [cluster.tls].certificate";
+const HUNG_UP: &str =
+    "it hung up: if it speaks TLS, set [cluster.tls], or correct [cluster.tls].certificate";
 
 /// The status with its causes: the transport says no more itself than that it failed.
 pub fn words(status: &Status) -> String {
@@ -49,7 +52,8 @@ pub fn words(status: &Status) -> String {
 
 /// With what is to be done, where that is known.
 pub fn hinted(words: String) -> String {
-    let hint = HINTS.iter().find(|(sign, _)| words.contains(sign));
+    let lower = words.to_lowercase();
+    let hint = HINTS.iter().find(|(sign, _)| lower.contains(sign));
     match hint {
         Some((_, hint)) => format!("{words} ({hint})"),
         None => words,
@@ -72,5 +76,19 @@ mod tests {
             "{words}"
         );
         assert_eq!(super::words(&Status::unavailable("away")), "away");
+    }
+
+    /// All that a client heard of a server which speaks TLS while it does not.
+    #[test]
+    fn who_hung_up_may_want_tls() {
+        for heard in [
+            "stream closed because of a broken pipe",
+            "Connection reset by peer (os error 104)",
+            "connection closed before message completed",
+            "frame with invalid size",
+        ] {
+            let words = hinted(format!("transport error: connection error: {heard}"));
+            assert!(words.contains("set [cluster.tls]"), "{words}");
+        }
     }
 }
