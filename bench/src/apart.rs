@@ -1,12 +1,12 @@
 //! What each role costs in a process of its own, over a backlog, by the size of events: what `rtf size` reckons with.
 
-use crate::stage::{LOG_PARTITIONS, Stage, Topics, all_match, stop, wait};
+use crate::stage::{LOG_PARTITIONS, Stage, Topics, all_match, all_run, stop, wait};
+use crate::tools::folder_bytes;
 use anyhow::{Context, Result, bail};
 use rtf_synth::{Event, Side};
 use rtf_testing::cost::{cpu_seconds, peak_mib};
 use rtf_testing::{Process, free_role_port, http};
 use serde_json::Value;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// In the order of their start.
@@ -164,11 +164,7 @@ fn wait_for(
 ) -> Result<()> {
     let begun = Instant::now();
     while stage.rows(connection, name)? < events {
-        for role in &mut *roles {
-            if !role.is_running()? {
-                bail!("a role ended:\n{}", role.log()?);
-            }
-        }
+        all_run(roles)?;
         if begun.elapsed() > WITHIN {
             bail!("not all rows came within {WITHIN:?}");
         }
@@ -198,16 +194,4 @@ fn topic_bytes(stage: &Stage, topic: &str) -> Result<u64> {
         .flat_map(move |broker| list(&broker, "logDirs"));
     let partitions = dirs.flat_map(move |dir| list(&dir, "partitions"));
     Ok(partitions.filter_map(|part| part["size"].as_u64()).sum())
-}
-
-fn folder_bytes(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        bytes += match entry.file_type()?.is_dir() {
-            true => folder_bytes(&entry.path())?,
-            false => entry.metadata()?.len(),
-        };
-    }
-    Ok(bytes)
 }

@@ -2,7 +2,7 @@
 
 use crate::oracle::{Faults, Oracle, Tally};
 use crate::output::{Output, Place};
-use crate::stage::{Stage, stop};
+use crate::stage::{Stage, all_run, stop};
 use anyhow::{Result, bail};
 use rtf_testing::Process;
 use rtf_testing::cost::peak_mib;
@@ -79,11 +79,7 @@ fn watch(
 ) -> Result<()> {
     let from = Instant::now();
     loop {
-        for process in &mut *processes {
-            if !process.is_running()? {
-                bail!("it ended:\n{}", process.log()?);
-            }
-        }
+        all_run(processes)?;
         let peaks = processes.iter().map(|process| peak_mib(process.pid()));
         samples.push(Sample {
             seconds: begun.elapsed().as_secs_f64(),

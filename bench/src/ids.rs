@@ -1,5 +1,6 @@
 //! What remembering costs: ids in a hot bucket and in sealed ones, beside one sled key per id. A synthetic log, real sled.
 
+use crate::tools::{folder_bytes, rate, scattered};
 use anyhow::{Context, Result};
 use rtf_proto::record::{Event, Stamp};
 use rtf_proto::{Incarnation, LogId, Outcome, PartitionId, Token, TopicId};
@@ -51,14 +52,6 @@ pub fn id_of(n: u64) -> [u8; ID_BYTES] {
     id
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-pub fn scattered(word: u64) -> u64 {
-    let word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
-}
-
 pub fn run(args: &Args) -> Result<()> {
     if args.open_only {
         return sealed_figures(args, args.dir.as_deref().context("--dir")?);
@@ -83,10 +76,6 @@ pub fn run(args: &Args) -> Result<()> {
     std::fs::remove_dir_all(&dir)?;
     anyhow::ensure!(status.success(), "the reading process failed");
     Ok(())
-}
-
-fn rate(count: u64, since: Instant) -> f64 {
-    count as f64 / since.elapsed().as_secs_f64()
 }
 
 /// One key per id, as one would begin.
@@ -266,7 +255,7 @@ fn sealed_figures(args: &Args, dir: &Path) -> Result<()> {
     let mut bytes = 0;
     for bucket in 0..args.buckets {
         let path = dir.join(bucket.to_string());
-        bytes += disk(&path)?;
+        bytes += folder_bytes(&path)?;
     }
     let memory: usize = sealed.iter().map(Sealed::memory_bytes).sum();
     let resident = resident_mib()?;
@@ -290,20 +279,6 @@ fn sealed_figures(args: &Args, dir: &Path) -> Result<()> {
         "  look-ups on one core, over all buckets: absent {absent:.0}/s, present {present:.0}/s"
     );
     Ok(())
-}
-
-/// Bytes of all files below.
-fn disk(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        bytes += if entry.file_type()?.is_dir() {
-            disk(&entry.path())?
-        } else {
-            entry.metadata()?.len()
-        };
-    }
-    Ok(bytes)
 }
 
 fn present(args: &Args, sealed: &[Sealed]) -> Result<f64> {

@@ -18,6 +18,7 @@ mod sites;
 mod spread;
 mod stage;
 mod table;
+mod tools;
 mod waiting;
 
 use anyhow::Result;

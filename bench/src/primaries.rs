@@ -1,6 +1,7 @@
 //! What primaries cost that memory cannot hold: loading, memory, restart, look-ups of cold and of hot keys; and, for comparison, records
 //! fetched from Kafka by their offsets.
 
+use crate::tools::{rate, scattered};
 use anyhow::{Context, Result, ensure};
 use rtf_joiner::parts::{RegistersAll, Store};
 use rtf_joiner::{Options, Policy};
@@ -60,14 +61,6 @@ fn options(args: &Args, dir: &Path) -> Options {
         wanted_keys: 1_000_000,
         batches_in_flight: 2 * IN_FLIGHT,
     }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-fn scattered(word: u64) -> u64 {
-    let word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }
 
 fn key(n: u64) -> String {
@@ -255,10 +248,6 @@ fn making<T>(make: impl Fn(u64) -> T) -> Result<f64> {
 
 fn own_cpu() -> Result<f64> {
     cpu_seconds(std::process::id())
-}
-
-fn rate(count: u64, since: Instant) -> f64 {
-    count as f64 / since.elapsed().as_secs_f64()
 }
 
 /// Records at random offsets, one of each partition at a time: what a store would do that keeps offsets only.

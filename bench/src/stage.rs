@@ -1,6 +1,6 @@
 //! What all runs share: servers, data, and the configuration of a pipeline. Knows no measurement.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rtf_kafka::{Cluster, Sender, Settings};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Event, Share, Side};
 use rtf_testing::cost::cpu_seconds;
@@ -215,6 +215,16 @@ pub fn stop(mut process: Process) -> Result<()> {
     process.sigterm()?;
     if process.wait(STOP_WITHIN).is_err() {
         process.kill9()?;
+    }
+    Ok(())
+}
+
+/// Demands that these processes still run; the words are the log of one that does not.
+pub fn all_run(processes: &mut [Process]) -> Result<()> {
+    for process in processes {
+        if !process.is_running()? {
+            bail!("it ended:\n{}", process.log()?);
+        }
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The registry's part alone: a partition that remembers more and more ids, on the real store.
 
-use crate::ids::{Growing, id_of, scattered};
+use crate::ids::{Growing, id_of};
 use crate::oracle::Faults;
 use crate::scale::curve::{Course, Curve, Run};
+use crate::tools::scattered;
 use anyhow::{Result, ensure};
 use rtf_testing::cost::cpu_seconds;
 

@@ -1,6 +1,6 @@
 //! Clicks and queries of any size: an event is cut behind its time and filled up. Knows no row but how long the one of two such events is.
 
-use crate::ids::scattered;
+use crate::tools::scattered;
 use rtf_synth::Event;
 
 const BEFORE_TIME: &[u8] = b"\"time\":";
