@@ -121,11 +121,7 @@ impl Shared {
         let ids = batch.iter().map(|event| event.id.as_bytes());
         let mut spans = rtf_traces::begin_each("join", ids);
         let verdicts = self.look_up_and_register(batch, &mut spans).await;
-        spans.each(|at, span| match &verdicts {
-            Ok(verdicts) => tell(span, verdicts[at]),
-            Err(error) => span.fail(error.to_string()),
-        });
-        spans.end();
+        spans.end(&verdicts, tell);
         verdicts
     }
 

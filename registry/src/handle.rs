@@ -429,11 +429,7 @@ impl Registry for RegistryHandle {
         let ids = items.iter().map(|item| item.id.as_bytes());
         let mut spans = rtf_traces::begin_each("register", ids);
         let verdicts = self.decide(items, &mut spans).await;
-        spans.each(|at, span| match &verdicts {
-            Ok(verdicts) => tell(span, verdicts[at]),
-            Err(error) => span.fail(error.to_string()),
-        });
-        spans.end();
+        spans.end(&verdicts, tell);
         verdicts
     }
 

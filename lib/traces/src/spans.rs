@@ -1,6 +1,7 @@
 //! Spans of a batch of events, few of which are traced.
 
 use crate::Span;
+use std::fmt::Display;
 
 /// Each traced event's span, with its place in the batch.
 #[derive(Default, Debug)]
@@ -19,8 +20,16 @@ impl Spans {
         }
     }
 
-    /// They end now.
-    pub fn end(self) {
+    /// They end now, each with what became of its event, or all with the same failure.
+    pub fn end<V: Copy>(
+        mut self,
+        verdicts: &Result<Vec<V>, impl Display>,
+        tell: impl Fn(&mut Span, V),
+    ) {
+        self.each(|at, span| match verdicts {
+            Ok(verdicts) => tell(span, verdicts[at]),
+            Err(error) => span.fail(error.to_string()),
+        });
         self.0.into_iter().for_each(|(_, span)| span.end());
     }
 }
