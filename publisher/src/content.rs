@@ -119,23 +119,13 @@ fn closed(place: Place, accepted: Accepted) -> Option<bytes::Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::letter::tests::accepted;
     use rtf_proto::row::RowParts;
     use rtf_proto::{JoinKey, Original, TopicId};
 
     const ROWS: Content = Content::Rows {
         emit_unjoinable: false,
     };
-
-    fn accepted(outcome: Outcome, body: Body) -> Accepted {
-        Accepted {
-            offset: 77,
-            log_ts: 5000,
-            later_ts: 4000,
-            outcome,
-            source: ((TopicId([9; 16]), 3), 41),
-            body: body.encode(),
-        }
-    }
 
     #[test]
     fn an_event_is_known_by_what_was_made_of_it() {

@@ -108,7 +108,7 @@ fn text((name, value): (&str, String)) -> Header {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use rtf_proto::row::RowParts;
     use rtf_proto::{EventId, JoinKey, TopicId};
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    fn accepted(outcome: Outcome, body: Body) -> Accepted {
+    pub(crate) fn accepted(outcome: Outcome, body: Body) -> Accepted {
         Accepted {
             offset: 77,
             log_ts: 5000,
