@@ -60,11 +60,12 @@ pub use age::{Age, BucketId};
 pub use error::RegistryFailure;
 pub use handle::{CUT_OFF, PAUSED, RegistryHandle};
 pub use lanes::Serves;
-pub use log_topic::{check as check_log, retention as log_retention};
+pub use log_topic::{BUCKETS, check as check_log, retention as log_retention};
 pub use operator::{Collected, PartitionDigest, Standing};
 pub use rebuild::{Extent, Rebuild, accept_loss};
 pub use replica::{Options, Replica};
 pub use service::service;
+pub use split::MOST as MOST_PARTITIONS;
 
 /// What a replica is made of, for those who measure it and for those who explore it.
 #[doc(hidden)]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Buckets a horizon is cut into; the log keeps one more than twice the horizon.
-const BUCKETS: u32 = 12;
+pub const BUCKETS: u32 = 12;
 
 /// So long the log keeps its records: twice the horizon and a bucket.
 pub fn retention(horizon: Duration) -> Duration {

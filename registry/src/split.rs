@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinError;
 
 /// More than Kafka and memory bear well; a slip of a finger should not get there.
-const MOST: u32 = 4096;
+pub const MOST: u32 = 4096;
 /// An operator's wish comes back through the log within this, or nothing is known of it.
 const WISHED_WITHIN: Duration = Duration::from_secs(15);
 /// All of it is done within this, or goes on by itself.

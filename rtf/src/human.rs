@@ -54,6 +54,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// The same of a figure that need not be whole.
+pub fn about(number: f64) -> String {
+    count(number.round() as u64)
+}
+
 /// A size in the largest unit that leaves a whole number before the point.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

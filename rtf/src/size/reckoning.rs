@@ -1,14 +1,11 @@
 //! The formulas: each role's share of a load, times what it costs. Pure.
 
-use crate::human;
+use crate::human::{self, about};
 use crate::size::costs::{self, Cost};
 use crate::size::plan::{Figure, Inputs, Part};
 use crate::size::waiting::Waiting;
+use rtf_registry::{BUCKETS, MOST_PARTITIONS};
 
-/// The join log can have no more partitions.
-const MAX_PARTITIONS: u32 = 4096;
-/// A horizon is cut into so many buckets.
-const BUCKETS: f64 = 12.0;
 const MICRO: f64 = 1e-6;
 const MIB: f64 = 1024.0 * 1024.0;
 /// A merge writes before it deletes.
@@ -138,7 +135,7 @@ impl Reckoning<'_> {
             processes,
             from: format!(
                 "at most {} events/s each; the foreign topic needs as many partitions",
-                count(costs::DISPATCH_RATE.value)
+                about(costs::DISPATCH_RATE.value)
             ),
             cores: (
                 cores,
@@ -146,7 +143,7 @@ impl Reckoning<'_> {
                     "{} an event, late ones twice; {} µs each time one is parked ({}/s)",
                     each_time(costs::DISPATCH, self.inputs.load.event_bytes),
                     costs::PARKING.value,
-                    count(self.waiting.parkings)
+                    about(self.waiting.parkings)
                 ),
             ),
             memory: (
@@ -155,7 +152,7 @@ impl Reckoning<'_> {
                     "{} MiB, join.wait.max_bytes, and {} B for each of {} parked",
                     costs::DISPATCHER_MEMORY.value,
                     costs::PARKED.value,
-                    count(self.waiting.parked)
+                    about(self.waiting.parked)
                 ),
             ),
             disk: None,
@@ -237,7 +234,7 @@ impl Reckoning<'_> {
                 let memory = self.primaries_memory(processes);
                 let from = format!(
                     "layout = \"partitioned\": at most {} primaries/s each, and one to spare; the primary topic needs as many partitions",
-                    count(costs::LOAD_RATE.value)
+                    about(costs::LOAD_RATE.value)
                 );
                 (processes, 1.0, memory, from)
             }
@@ -255,7 +252,7 @@ impl Reckoning<'_> {
                     costs::FLUSH.value,
                     each_time(costs::JOIN, load.row_bytes),
                     costs::ABSENT.value,
-                    count(self.waiting.in_vain)
+                    about(self.waiting.in_vain)
                 ),
             ),
             memory: (
@@ -264,7 +261,7 @@ impl Reckoning<'_> {
                     "{} MiB, joiner.memory, and {} B for each of {} primaries",
                     costs::JOINER_MEMORY.value,
                     costs::PRIMARY_INDEX.value,
-                    count(load.primaries_kept)
+                    about(load.primaries_kept)
                 ),
             ),
             disk: Some((
@@ -295,7 +292,7 @@ impl Reckoning<'_> {
     fn ids(&self) -> (f64, f64) {
         let of_horizon = self.events() * self.inputs.load.horizon.as_secs_f64();
         // One more of the newest kind is there while it is sealed.
-        (2.0 * of_horizon / BUCKETS, of_horizon)
+        (2.0 * of_horizon / f64::from(BUCKETS), of_horizon)
     }
 
     /// Memory and disk of all ids, once.
@@ -317,7 +314,7 @@ impl Reckoning<'_> {
             .processes(self.registry_cores(), 0.0, disk)
             .max(memory / room)
             .max(by_rate);
-        whole_power_of_two(parts).min(MAX_PARTITIONS)
+        whole_power_of_two(parts).min(MOST_PARTITIONS)
     }
 
     pub fn registry(&self, parts: u32) -> Part {
@@ -347,9 +344,9 @@ impl Reckoning<'_> {
                 format!(
                     "{} B an id in the newest bucket and in one being sealed ({}), {} B in sealed ones ({})",
                     costs::HOT_MEMORY.value,
-                    count(hot),
+                    about(hot),
                     costs::SEALED_MEMORY.value,
-                    count(sealed)
+                    about(sealed)
                 ),
             ),
             disk: Some((
@@ -429,7 +426,7 @@ impl Reckoning<'_> {
             ),
             memory: (
                 memory,
-                format!("{row:.0} B a row, {} rows: {from}", count(kept)),
+                format!("{row:.0} B a row, {} rows: {from}", about(kept)),
             ),
             disk: None,
             inwards: (rows, "each row".into()),
@@ -451,7 +448,7 @@ impl Reckoning<'_> {
         settings
             .partitions
             .saturating_mul(times)
-            .min(MAX_PARTITIONS)
+            .min(MOST_PARTITIONS)
     }
 
     /// Partitions of the log, and what they follow from.
@@ -459,15 +456,16 @@ impl Reckoning<'_> {
         let settings = &self.inputs.settings;
         let by_rate = self.wanted_partitions();
         let mut partitions = by_rate;
-        while partitions < MAX_PARTITIONS && (partitions < parts || u64::from(partitions) < redis) {
-            partitions = partitions.saturating_mul(2).min(MAX_PARTITIONS);
+        while partitions < MOST_PARTITIONS && (partitions < parts || u64::from(partitions) < redis)
+        {
+            partitions = partitions.saturating_mul(2).min(MOST_PARTITIONS);
         }
         let from = if partitions == settings.partitions {
             "registry.partitions".into()
         } else if partitions == by_rate {
             format!(
                 "at most {} rows/s each; registry.partitions times a power of two",
-                count(costs::PARTITION_RATE.value)
+                about(costs::PARTITION_RATE.value)
             )
         } else {
             "one for each part of the log and each Redis at the least".into()
@@ -595,7 +593,7 @@ impl Reckoning<'_> {
             self.events() > costs::PUBLISH_RATE.value,
             format!(
                 "One publisher carries every row. More than {} rows/s through one were never measured",
-                count(costs::PUBLISH_RATE.value)
+                about(costs::PUBLISH_RATE.value)
             ),
         );
         note(
@@ -620,10 +618,10 @@ impl Reckoning<'_> {
             ),
         );
         note(
-            partitions == MAX_PARTITIONS
-                && self.events() / costs::PARTITION_RATE.value > f64::from(MAX_PARTITIONS),
+            partitions == MOST_PARTITIONS
+                && self.events() / costs::PARTITION_RATE.value > f64::from(MOST_PARTITIONS),
             format!(
-                "The join log cannot have more than {MAX_PARTITIONS} partitions, and would need them"
+                "The join log cannot have more than {MOST_PARTITIONS} partitions, and would need them"
             ),
         );
         note(
@@ -645,10 +643,6 @@ fn each_time(cost: (Cost, Cost), bytes: f64) -> String {
 /// The smallest power of two that is not less.
 fn whole_power_of_two(number: f64) -> u32 {
     // More than a log can be split into is cut by the caller.
-    let whole = number.ceil().clamp(1.0, f64::from(MAX_PARTITIONS)) as u32;
+    let whole = number.ceil().clamp(1.0, f64::from(MOST_PARTITIONS)) as u32;
     whole.next_power_of_two()
-}
-
-fn count(number: f64) -> String {
-    human::count(number.round() as u64)
 }

@@ -1,6 +1,6 @@
 //! A plan for people, and for programs.
 
-use crate::human;
+use crate::human::{self, about};
 use crate::size::plan::{Figure, Inputs, Part, Plan};
 use crate::table::{Align, Table};
 use serde_json::{Value, json};
@@ -48,14 +48,14 @@ fn headline(inputs: &Inputs) -> String {
     format!(
         "{} events/s of {} B and {} primaries/s of {} B; {:.1} % of the events wait {} for their partner;\n\
         ids are remembered for {}, {} primaries are kept",
-        number(load.events_per_second),
-        number(load.event_bytes),
-        number(load.primaries_per_second),
-        number(load.primary_bytes),
+        about(load.events_per_second),
+        about(load.event_bytes),
+        about(load.primaries_per_second),
+        about(load.primary_bytes),
         100.0 * load.late,
         rtf_config::Span(load.wait),
         rtf_config::Span(load.horizon),
-        number(load.primaries_kept),
+        about(load.primaries_kept),
     )
 }
 
@@ -82,10 +82,6 @@ fn rows(table: &mut Table, part: &Part, processes: &str) {
     }
     figure("in", &part.in_bytes_per_second, &flow);
     figure("out", &part.out_bytes_per_second, &flow);
-}
-
-fn number(number: f64) -> String {
-    human::count(number.round() as u64)
 }
 
 fn bytes(bytes: f64) -> String {
