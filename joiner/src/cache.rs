@@ -2,7 +2,8 @@
 
 use crate::Policy;
 use crate::event::Event;
-use crate::store::cost;
+use crate::store::{cost, hasher};
+use foldhash::fast::FixedState;
 use quick_cache::Weighter;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl Weighter<u64, Arc<KeyEvents>> for Weight {
 
 /// The cache, by the hash of the key. The key itself stands in the events, so keys without events are not kept.
 pub(crate) struct Cache {
-    keys: quick_cache::sync::Cache<u64, Arc<KeyEvents>, Weight>,
+    keys: quick_cache::sync::Cache<u64, Arc<KeyEvents>, Weight, FixedState>,
     /// What it may take for itself, ...
     own_bytes: usize,
     /// ... and what it was lent.
@@ -81,10 +82,12 @@ pub(crate) struct Cache {
 impl Cache {
     pub fn new(own_bytes: usize) -> Self {
         Self {
-            keys: quick_cache::sync::Cache::with_weighter(
+            keys: quick_cache::sync::Cache::with(
                 own_bytes / TYPICAL_BYTES,
                 own_bytes as u64,
                 Weight,
+                hasher(),
+                Default::default(),
             ),
             own_bytes,
             lent_bytes: AtomicUsize::new(0),

@@ -47,6 +47,9 @@ pub(crate) struct Shared {
     pub floors: Mutex<Vec<Offset>>,
     /// Cancelled when the role ends.
     pub stop: CancellationToken,
+    /// All is done on one thread, and nothing blocks.
+    #[cfg(feature = "simulation")]
+    pub is_simulated: AtomicBool,
     has_caught_up: AtomicBool,
     wakeups: broadcast::Sender<Arc<Vec<JoinKey>>>,
     registry: Arc<dyn Registry>,
@@ -66,6 +69,8 @@ impl Shared {
             positions: Mutex::default(),
             floors: Mutex::default(),
             stop: CancellationToken::new(),
+            #[cfg(feature = "simulation")]
+            is_simulated: AtomicBool::new(false),
             has_caught_up: AtomicBool::new(false),
             wakeups: broadcast::Sender::new(WAKEUP_BATCHES),
             registry,

@@ -4,12 +4,13 @@
 use crate::Policy;
 use crate::disk::{
     Age, Directory, DiskError, Done, Flushed, Identity, Job, Manifest, Merged, Opened, Segment,
-    Worker,
+    StartWorker, Worker,
 };
 use crate::position::Position;
 use crate::primaries::{Located, Primaries};
 use crate::state::{Change, State};
 use parking_lot::RwLock;
+use rtf_service::mutant;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,13 +66,24 @@ impl Keeper {
         policy: &Policy,
         memory_bytes: usize,
     ) -> Result<(Self, Primaries), KeepError> {
+        Self::open_with(Worker::start, data, identity, policy, memory_bytes)
+    }
+
+    /// The same with another worker.
+    pub fn open_with(
+        start: StartWorker,
+        data: &Path,
+        identity: &Identity,
+        policy: &Policy,
+        memory_bytes: usize,
+    ) -> Result<(Self, Primaries), KeepError> {
         let Opened {
             directory,
             manifest,
             segments,
         } = Directory::open(data, identity)?;
         let directory = Arc::new(directory);
-        let worker = Worker::start(directory.clone(), policy.clone());
+        let worker = start(directory.clone(), policy.clone());
         let worker = worker.map_err(|_| KeepError::Panicked)?;
         let flush_bytes = memory_bytes / FLUSH_SHARE;
         let last = manifest.segments.iter().map(|listed| listed.number).max();
@@ -183,7 +195,12 @@ impl Keeper {
     pub fn flush(&mut self, state: &RwLock<State>, positions: &[Position], age: &Age) {
         let events = state.write().store.freeze();
         let mut manifest = self.manifest.clone();
-        manifest.positions = positions.to_vec();
+        let ahead = u64::from(mutant::is("positions-ahead-of-segments"));
+        let position = |one: &Position| Position {
+            next: one.next + ahead,
+            ..*one
+        };
+        manifest.positions = positions.iter().map(position).collect();
         for (listed, segment) in manifest.segments.iter_mut().zip(&self.segments) {
             listed.gone = segment.gone();
         }

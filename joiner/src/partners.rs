@@ -10,6 +10,8 @@ use crate::primaries::{Cold, Events, KeyEvents, Look};
 use crate::state::State;
 use rtf_proto::JoinKey;
 use std::sync::Arc;
+#[cfg(feature = "simulation")]
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The disk must answer within this time.
@@ -20,6 +22,9 @@ const READ_AT_ONCE: usize = 32;
 pub(crate) const READS_IN_FLIGHT: usize = 16;
 /// A key that changes all the time is looked for so often; then it has to be asked for again.
 const ROUNDS: usize = 8;
+/// Simulated, others go on so long while it is read.
+#[cfg(feature = "simulation")]
+const SIMULATED_READ: Duration = Duration::from_millis(2);
 
 /// What is known of a key.
 #[derive(Clone, PartialEq, Debug)]
@@ -154,6 +159,11 @@ async fn read_part(
         };
         part.into_iter().map(read).collect()
     };
+    #[cfg(feature = "simulation")]
+    if shared.is_simulated.load(Ordering::Relaxed) {
+        tokio::time::sleep(SIMULATED_READ).await;
+        return Some(work());
+    }
     tokio::task::spawn_blocking(work).await.ok()
 }
 

@@ -5,7 +5,8 @@ use crate::disk::EXPIRY_SPAN_MS;
 use crate::event::Event;
 use crate::ranked::Ranked;
 use crate::slab::{MAX_NUMBER, Slab};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -17,11 +18,17 @@ const KEY_BYTES: usize = 16;
 /// Expiry entries that no longer count are cleared away when they outnumber the events, and these.
 const STALE_MIN: usize = 1024;
 
+/// Hashes under a secret of their own, which is drawn: hashbrown's usual one follows from where things lie in memory, and differs between two runs of one
+/// simulation.
+pub(crate) fn hasher() -> FixedState {
+    FixedState::with_seed(rand::random())
+}
+
 /// Events, and what they take.
 pub(crate) struct EventStore {
     policy: Policy,
     bytes: usize,
-    hasher: DefaultHashBuilder,
+    hasher: FixedState,
     events: Slab<Event>,
     /// Numbers of events by id.
     ids: HashTable<Entry>,
@@ -74,7 +81,7 @@ impl Holds {
 
 impl EventStore {
     pub fn new(policy: Policy) -> Self {
-        Self::with_hasher(policy, DefaultHashBuilder::default())
+        Self::with_hasher(policy, hasher())
     }
 
     /// An empty one in which keys have the same hashes: who waits for a key goes by its hash.
@@ -82,7 +89,7 @@ impl EventStore {
         Self::with_hasher(self.policy.clone(), self.hasher.clone())
     }
 
-    fn with_hasher(policy: Policy, hasher: DefaultHashBuilder) -> Self {
+    fn with_hasher(policy: Policy, hasher: FixedState) -> Self {
         Self {
             policy,
             bytes: 0,

@@ -541,6 +541,7 @@ const SIMULATED_POLL: Duration = Duration::from_millis(500);
 impl Loader {
     /// As [`run`](Self::run), as a task: time passes where the thread would wait.
     pub async fn run_simulated(mut self) -> Result<(), JoinerFailure> {
+        self.shared.is_simulated.store(true, Ordering::Relaxed);
         let cluster = Cluster::connect(&self.settings)?;
         while self.ask(&cluster).is_err() {
             tokio::time::sleep(RETRY_EVERY).await;

@@ -160,7 +160,7 @@ impl Remembered {
         let until = self.age.current();
         let lineage = self.lineage.child(self.partition, birth, until);
         let mut inherited = self.buckets.clone();
-        inherited.retain(|bucket| bucket.id < until);
+        inherited.retain(|bucket| bucket.id < until && !mutant::is("child-inherits-nothing"));
         Self::begun(partition, self.age.clone(), lineage, inherited, blocks)
     }
 

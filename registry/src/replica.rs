@@ -235,9 +235,7 @@ pub(crate) async fn append_again(shared: Arc<Shared>, mut again: mpsc::Unbounded
             // In this order always: a simulation draws its own lots only. However much is to be appended again, what waits gets its turn.
             biased;
             _ = look.tick(), if !waiting.is_empty() => {
-                let refreshing = shared.clone();
-                // It fails only with the runtime.
-                let _ = tokio::task::spawn_blocking(move || refreshing.writer.refresh()).await;
+                refresh(&shared).await;
                 for slot in std::mem::take(&mut waiting) {
                     waiting.extend(shared.writer.append_again(Again::Slot(slot)).await);
                 }
@@ -248,6 +246,17 @@ pub(crate) async fn append_again(shared: Arc<Shared>, mut again: mpsc::Unbounded
             }
         }
     }
+}
+
+/// Asks for the log's partitions, where that may block.
+async fn refresh(shared: &Arc<Shared>) {
+    #[cfg(feature = "simulation")]
+    if shared.settings.is_simulated() {
+        return shared.writer.refresh();
+    }
+    let shared = shared.clone();
+    // It fails only with the runtime.
+    let _ = tokio::task::spawn_blocking(move || shared.writer.refresh()).await;
 }
 
 type Ended = Result<Result<(), RegistryFailure>, ThreadError>;

@@ -45,7 +45,7 @@ pub fn advance(shared: &Shared, cluster: &Cluster) {
     if behind.is_empty() {
         return;
     }
-    if !shared.settings.embedded
+    if !shared.settings.topics_are_fixed()
         && let Err(error) = cluster.raise_partitions(&shared.topic, wanted)
     {
         tracing::warn!(%error, wanted, "the split of the join log waits for its partitions");
@@ -145,7 +145,7 @@ impl RegistryHandle {
     pub async fn check_split(&self, partitions: u32) -> Result<u32, RegistryError> {
         let lineage = self.0.lineage();
         check(&lineage, partitions)?;
-        if self.0.settings.embedded {
+        if self.0.settings.topics_are_fixed() {
             let shared = self.0.clone();
             let room = tokio::task::spawn_blocking(move || {
                 let cluster = Cluster::connect(&shared.settings)?;

@@ -257,7 +257,20 @@ pub(crate) struct Worker {
     is_busy: bool,
     /// `None` when it was waited for.
     thread: Option<JoinHandle<()>>,
+    /// Who does the jobs where there is no thread.
+    #[cfg(feature = "simulation")]
+    simulated: Option<Simulated>,
 }
+
+/// Does a job when it is waited for: until then it is under way.
+#[cfg(feature = "simulation")]
+struct Simulated {
+    context: Context,
+    job: Option<Job>,
+}
+
+/// How a worker comes into being.
+pub(crate) type StartWorker = fn(Arc<Directory>, Policy) -> std::io::Result<Worker>;
 
 impl Worker {
     pub fn start(directory: Arc<Directory>, policy: Policy) -> std::io::Result<Self> {
@@ -278,6 +291,22 @@ impl Worker {
             done,
             is_busy: false,
             thread: Some(thread),
+            #[cfg(feature = "simulation")]
+            simulated: None,
+        })
+    }
+
+    /// The same without a thread.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(directory: Arc<Directory>, policy: Policy) -> std::io::Result<Self> {
+        let context = Context { directory, policy };
+        Ok(Self {
+            jobs: None,
+            // Nothing ever comes from it.
+            done: sync_channel(1).1,
+            is_busy: false,
+            thread: None,
+            simulated: Some(Simulated { context, job: None }),
         })
     }
 
@@ -289,6 +318,11 @@ impl Worker {
     pub fn begin(&mut self, job: Job) {
         assert!(!self.is_busy, "one job at a time");
         self.is_busy = true;
+        #[cfg(feature = "simulation")]
+        if let Some(simulated) = &mut self.simulated {
+            simulated.job = Some(job);
+            return;
+        }
         if let Some(jobs) = &self.jobs {
             // A worker that is gone is told of by `wait`.
             jobs.send(job).ok();
@@ -302,6 +336,13 @@ impl Worker {
     pub fn wait(&mut self, within: Duration) -> Result<Option<Done>, Option<DiskError>> {
         if !self.is_busy {
             return Ok(None);
+        }
+        #[cfg(feature = "simulation")]
+        if let Some(Simulated { context, job }) = &mut self.simulated
+            && let Some(job) = job.take()
+        {
+            self.is_busy = false;
+            return context.run(job).map(Some).map_err(Some);
         }
         match self.done.recv_timeout(within) {
             Ok(done) => {

@@ -26,7 +26,7 @@ mod writer;
 pub(crate) use directory::{Directory, Opened};
 pub(crate) use error::DiskError;
 pub(crate) use hash::Seed;
-pub(crate) use job::{Done, Flushed, Job, Merged, Worker, is_past};
+pub(crate) use job::{Done, Flushed, Job, Merged, StartWorker, Worker, is_past};
 pub(crate) use manifest::{Identity, Manifest};
 pub(crate) use segment::Segment;
 

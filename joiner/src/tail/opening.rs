@@ -2,7 +2,7 @@
 
 use super::{Loader, OFFSETS_WITHIN, RETRY_EVERY};
 use crate::JoinerFailure;
-use crate::disk::Identity;
+use crate::disk::{Identity, StartWorker, Worker};
 use crate::event::Place;
 use crate::keeper::Keeper;
 use crate::position::{Anchor, Position};
@@ -33,7 +33,7 @@ impl Loader {
             settings,
         };
         let (policy, memory) = (self.options.policy.clone(), self.options.memory_bytes);
-        let opened = Keeper::open(&data, &identity, &policy, memory);
+        let opened = Keeper::open_with(self.worker(), &data, &identity, &policy, memory);
         let (mut keeper, mut store) = opened.map_err(|error| self.store_failed(error))?;
         if let Some(difference) = self.difference(keeper.positions(), &offsets) {
             tracing::warn!(
@@ -53,6 +53,15 @@ impl Loader {
         self.shared.state.write().store = store;
         self.keeper = Some(keeper);
         Ok(starts)
+    }
+
+    /// Who writes to the disk.
+    fn worker(&self) -> StartWorker {
+        #[cfg(feature = "simulation")]
+        if self.settings.is_simulated() {
+            return Worker::simulated;
+        }
+        Worker::start
     }
 
     /// From where to where each partition is to be read.

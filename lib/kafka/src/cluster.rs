@@ -250,6 +250,11 @@ impl Cluster {
     /// # Errors
     /// The cluster refused, or nobody answered.
     pub fn raise_partitions(&self, name: &str, partitions: u32) -> Result<(), KafkaError> {
+        #[cfg(feature = "simulation")]
+        if let Admin::Simulated(_) = &self.admin {
+            simulated::kafka().raise(name, partitions);
+            return Ok(());
+        }
         let has_enough = || {
             let info = self.topic(name)?;
             Ok::<_, KafkaError>(info.is_some_and(|info| info.partitions >= partitions))

@@ -88,6 +88,15 @@ impl Settings {
         crate::simulated::client(self).is_some()
     }
 
+    /// Whether topics keep the partitions they were made with: those of the embedded broker do.
+    pub fn topics_are_fixed(&self) -> bool {
+        #[cfg(feature = "simulation")]
+        if self.is_simulated() {
+            return false;
+        }
+        self.embedded
+    }
+
     /// What all clients share.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

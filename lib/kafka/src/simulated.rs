@@ -65,6 +65,8 @@ pub trait SimulatedKafka {
     fn topic(&self, name: &str) -> Option<TopicInfo>;
     /// Makes a topic.
     fn create(&self, name: &str, partitions: u32) -> TopicInfo;
+    /// Gives a topic so many partitions, unless it has them.
+    fn raise(&self, name: &str, partitions: u32);
     /// First offset and end of a partition; nothing when it does not answer this client.
     fn offsets(
         &self,

@@ -73,7 +73,10 @@ fn strike(world: &Rc<World>, fault: Fault) {
         Fault::Stall => stall(world, any(world)),
         Fault::PowerCut => cut_power(world, any_registry(world)),
         Fault::Wipe => wipe(world, any_registry(world)),
-        Fault::Torn => tear(world, any_registry(world)),
+        Fault::Torn => match any_keeping_joiner(world) {
+            Some(joiner) => damage(world, joiner),
+            None => tear(world, any_registry(world)),
+        },
         Fault::Election => {
             let partition = any_log_partition(world);
             trace!("log partition {partition} has a new leader");
@@ -150,6 +153,17 @@ fn any_registry(world: &World) -> usize {
     one.expect("there is one at the least")
 }
 
+/// In half of the cases, where joiners have a disk.
+fn any_keeping_joiner(world: &World) -> Option<usize> {
+    if !world.plan.keeps || world.random(|random| random.random_bool(0.5)) {
+        return None;
+    }
+    let processes = world.processes.borrow();
+    let all = (0..processes.len()).filter(|at| processes[*at].role == Role::Joiner);
+    let all: Vec<usize> = all.collect();
+    world.random(|random| all.choose(random).copied())
+}
+
 fn any_log_partition(world: &World) -> PartitionId {
     world.random(|random| random.random_range(0..world.plan.log_partitions))
 }
@@ -181,6 +195,33 @@ fn tear(world: &Rc<World>, number: usize) {
     if world.disk.tear(&folder, draw) {
         trace!("what {} has on its disk is torn", name_of(&folder));
     }
+}
+
+/// A bit of a file of a joiner's store is turned over, or its end is lost.
+fn damage(world: &Rc<World>, number: usize) {
+    world.kill(number);
+    let folder = world.folder_of(number);
+    let files = std::fs::read_dir(folder.join("events"))
+        .into_iter()
+        .flatten();
+    let mut files: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+    files.sort();
+    let Some(file) = world.random(|random| files.choose(random).cloned()) else {
+        return;
+    };
+    let mut bytes = std::fs::read(&file).unwrap_or_default();
+    if bytes.is_empty() {
+        return;
+    }
+    let draw = |below| world.random(|random| random.random_range(0..below));
+    let at = draw(bytes.len());
+    match draw(2) {
+        0 => bytes[at] ^= 1 << draw(8),
+        _ => bytes.truncate(at),
+    }
+    // A file that cannot be written stays as it was.
+    let is_damaged = std::fs::write(&file, bytes).is_ok();
+    trace!("a file of {} is damaged: {is_damaged}", name_of(&folder));
 }
 
 fn name_of(folder: &Path) -> std::path::Display<'_> {

@@ -159,6 +159,13 @@ impl Cluster {
         inner.behind.insert(client.into(), (until, from));
     }
 
+    /// Whether a client gets no answer, or not all records.
+    pub fn keeps_back(&self, client: &str) -> bool {
+        let inner = self.inner.borrow();
+        let is_behind = (inner.behind.get(client)).is_some_and(|(until, _)| now_ms() < *until);
+        is_behind || inner.is_cut_off(client)
+    }
+
     /// Another broker leads a partition.
     pub fn elect(&self, topic: &str, partition: PartitionId) {
         let mut inner = self.inner.borrow_mut();
@@ -305,6 +312,13 @@ impl SimulatedKafka for Cluster {
         TopicInfo { id, partitions }
     }
 
+    fn raise(&self, name: &str, partitions: u32) {
+        let mut inner = self.inner.borrow_mut();
+        if let Some(topic) = inner.topics.get_mut(name) {
+            topic.raise(partitions);
+        }
+    }
+
     fn offsets(
         &self,
         client: &str,
@@ -348,6 +362,11 @@ impl SimulatedKafka for Cluster {
         let mut inner = self.inner.borrow_mut();
         if inner.broken.contains(&producer) {
             return Err(AppendError::Fatal("fenced by the simulation".into()));
+        }
+        let partitions = inner.topics.get(&append.topic);
+        let partitions = partitions.map_or(0, |topic| topic.partitions.len());
+        if append.partition as usize >= partitions {
+            return Err(AppendError::UnknownPartition);
         }
         let inner = &mut *inner;
         let fate = match inner.is_cut_off(client) {

@@ -9,6 +9,7 @@ mod life;
 pub mod machine;
 pub mod mutants;
 mod network;
+mod operators;
 pub mod plan;
 mod process;
 mod redis;

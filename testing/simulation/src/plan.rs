@@ -39,7 +39,7 @@ faults! {
     PowerCut = "power-cut",
     /// A registry is killed and its directory removed.
     Wipe = "wipe",
-    /// A registry is killed, and a block or a state on its disk is torn, or one of its bits is turned over.
+    /// A registry or a joiner is killed, and something on its disk is torn, or one of its bits is turned over.
     Torn = "torn",
     /// An append is in the log, and its producer does not hear of it.
     LostAck = "lost-ack",
@@ -135,6 +135,10 @@ pub struct Plan {
     pub is_narrow: bool,
     /// Events that wait for long are parked in retry topics.
     pub parks: bool,
+    /// Joiners keep on disk what memory does not.
+    pub keeps: bool,
+    /// While it runs operators want the log to have so many times its partitions.
+    pub splits: Option<u32>,
     /// When all is done, the foreign topic is deleted and made anew, and more is sent.
     pub is_made_anew: bool,
 }
@@ -165,6 +169,8 @@ impl Plan {
             collects: false,
             is_narrow: false,
             parks: false,
+            keeps: false,
+            splits: None,
             is_made_anew: false,
         };
         if random.random_ratio(1, 4) && plan.dispatchers > 1 {
@@ -182,6 +188,9 @@ impl Plan {
         }
         // A ghost in a retry topic may be older than so short a horizon, which no real one is.
         plan.parks = random.random_ratio(1, 3) && !plan.is_forgetful;
+        plan.keeps = random.random_ratio(1, 2);
+        let times = random.random_range(2..=3);
+        plan.splits = random.random_ratio(1, 4).then_some(times);
         plan
     }
 
@@ -227,7 +236,7 @@ impl fmt::Display for Plan {
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.word()).collect();
         write!(
             f,
-            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}{}; faults: {}",
+            "{} events in {} partitions, log of {}, {} registries, {} joiners, {} dispatchers of {} sites, {} publishers{}{}{}{}{}{}{}{}{}; faults: {}",
             self.events,
             self.partitions,
             self.log_partitions,
@@ -244,6 +253,8 @@ impl fmt::Display for Plan {
             },
             if self.is_poisoned { ", poisoned" } else { "" },
             if self.parks { ", parking" } else { "" },
+            if self.keeps { ", keeping" } else { "" },
+            if self.splits.is_some() { ", split" } else { "" },
             if self.collects { ", collecting" } else { "" },
             if self.is_narrow { ", narrow" } else { "" },
             if self.is_made_anew { ", made anew" } else { "" },

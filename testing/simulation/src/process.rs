@@ -36,6 +36,11 @@ const COLLECT: Duration = Duration::from_millis(700);
 /// Events a dispatcher holds at the most.
 const FEW: usize = 80;
 const MANY: usize = 1_000_000;
+/// Memory of a joiner, bytes.
+const LITTLE: usize = 32 << 10;
+const PLENTY: usize = 64 << 20;
+/// A joiner that Kafka keeps something back from looks again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A site leaves the others' events to them for so long.
 const CLAIM: Duration = Duration::from_millis(800);
 /// How long ids are remembered in a forgetful plan, and in the others.
@@ -266,6 +271,11 @@ async fn registry(number: usize, name: &str, stop: CancellationToken) -> Result<
 }
 
 async fn joiner(number: usize, name: &str, life: &Arc<Life>) -> Result<()> {
+    let (keeps, data) = {
+        let world = world().expect("its world is there");
+        let keeps = world.plan.keeps;
+        (keeps, keeps.then(|| world.folder.join(name)))
+    };
     let options = rtf_joiner::Options {
         topic: PRIMARY.into(),
         id: vec!["/id".into()],
@@ -274,14 +284,19 @@ async fn joiner(number: usize, name: &str, life: &Arc<Life>) -> Result<()> {
         expires: None,
         folding: Folding::default(),
         policy: Policy::First,
-        data: None,
-        memory_bytes: 64 << 20,
+        // So little that what it keeps is flushed and merged some times.
+        memory_bytes: if keeps { LITTLE } else { PLENTY },
+        data,
         wanted_keys: 1_000,
         batches_in_flight: 64,
     };
     let role = JoinerRole::open(options, &simulated::settings(name), Registries::of(life))?;
     if let Some(world) = world() {
         world.processes.borrow_mut()[number].joiner = Some(role.handle());
+    }
+    // What it read last it compares while nobody else gets a turn: a Kafka that keeps it back would be asked for ever.
+    while keeps && world().is_some_and(|world| world.kafka.keeps_back(name)) {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     role.run_simulated().await?;
     Ok(())

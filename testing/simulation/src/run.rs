@@ -196,6 +196,8 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     with(&|plan| plan.collects = false);
     with(&|plan| plan.is_narrow = false);
     with(&|plan| plan.parks = false);
+    with(&|plan| plan.keeps = false);
+    with(&|plan| plan.splits = None);
     with(&|plan| plan.is_made_anew = false);
     with(&|plan| plan.registries = 1);
     with(&|plan| plan.joiners = 1);

@@ -8,6 +8,7 @@ use crate::kafka::Cluster;
 use crate::ledger::Ledger;
 use crate::machine;
 use crate::network::Callee;
+use crate::operators;
 use crate::plan::{Fault, Plan};
 use crate::process::{Process, Role};
 use crate::redis::Redis;
@@ -157,6 +158,7 @@ impl World {
         (0..processes).for_each(|number| self.start(number));
         tokio::spawn(coordinate());
         faults::begin(&self.plan);
+        operators::begin(self);
         for sending in workload(&self.plan) {
             let wait = sending.at_ms.saturating_sub(machine::now_ms());
             if wait > 0 {
@@ -340,6 +342,11 @@ impl World {
         trace!("violated: {invariant}: {words}");
         let violation = Violation { invariant, words };
         self.violation.borrow_mut().get_or_insert(violation);
+    }
+
+    /// So many partitions the log is to have, if more than it began with.
+    pub fn wanted_partitions(&self) -> Option<u32> {
+        Some(self.plan.log_partitions * self.plan.splits?)
     }
 
     /// Whether all faults are over.

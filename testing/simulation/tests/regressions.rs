@@ -35,3 +35,17 @@ fn a_narrow_world_takes_its_time() {
 fn a_topic_is_looked_after_and_a_lost_position_may_stay_lost() {
     check(&[67, 3128]);
 }
+
+/// A log that was split before its settings were heard forgot what had been registered as soon as its marks had come, and not after its horizon.
+/// `registry/src/age.rs: a_split_before_settings_are_heard_has_nothing_forgotten_earlier` shows it without a world around.
+#[test]
+fn a_split_has_nothing_forgotten_earlier() {
+    check(&[13, 71, 157, 227]);
+}
+
+/// No fault of the product's: what waited for a new partition was looked after on a thread that no seed decides; and a joiner that opened its store asked a
+/// Kafka that kept records back again and again, while nobody else got a turn.
+#[test]
+fn who_waits_lets_others_go_on() {
+    check(&[70, 72, 90, 121]);
+}

@@ -20,6 +20,10 @@ pub fn left(world: &World) -> Option<String> {
         let first = sent.events.keys().find(is_open);
         return Some(format!("{open} events are not resolved, like {first:?}"));
     }
+    let wanted = world.wanted_partitions();
+    if let Some(partitions) = wanted.filter(|count| !ledger.is_split(*count)) {
+        return Some(format!("the log has not come to {partitions} partitions"));
+    }
     if !rows::is_complete(&ledger, &world.redis.borrow()) {
         return Some("rows are missing in Redis".into());
     }

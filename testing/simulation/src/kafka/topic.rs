@@ -34,6 +34,12 @@ impl Topic {
         }
     }
 
+    /// Gets more partitions, if it has fewer.
+    pub fn raise(&mut self, partitions: u32) {
+        let partitions = self.partitions.len().max(partitions as usize);
+        self.partitions.resize_with(partitions, Partition::default);
+    }
+
     /// One past the last offset of each partition.
     pub fn ends(&self) -> Vec<(PartitionId, Offset)> {
         let ends = self.partitions.iter().map(|partition| partition.end);
