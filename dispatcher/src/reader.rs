@@ -422,7 +422,12 @@ impl Reader {
             Offered::NoRoom => {
                 self.no_room_since.get_or_insert(self.now);
             }
-            Offered::Taken => self.no_room_since = None,
+            Offered::Taken => {
+                self.no_room_since = None;
+                if self.all_paused {
+                    self.look_at_once();
+                }
+            }
             Offered::Crowded => {
                 self.no_room_since = None;
                 self.look_at_once();

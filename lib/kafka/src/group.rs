@@ -13,6 +13,9 @@ use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rtf_proto::{Offset, PartitionId};
 use std::time::Duration;
 
+/// A leader that does not answer within this is not waited for: it cannot be fetched from either.
+const WAKE_WITHIN: Duration = Duration::from_millis(100);
+
 /// Who reads what.
 #[derive(Clone, Debug)]
 pub struct GroupOptions {
@@ -70,6 +73,18 @@ impl<H: GroupEvents> ConsumerContext for Context<H> {
                 tracing::warn!(%error, topic = self.topic, "rebalance failed")
             }
         }
+    }
+}
+
+/// librdkafka notes that a partition is resumed, but does not wake the thread that fetches from its leader, which may sleep for another second. A
+/// question to the leader goes through that thread; the answer is not needed.
+fn wake_fetchers<C: ConsumerContext>(consumer: &BaseConsumer<C>, list: TopicPartitionList) {
+    let mut list = list;
+    let asked = list
+        .set_all_offsets(NativeOffset::End)
+        .and_then(|()| consumer.offsets_for_times(list, WAKE_WITHIN));
+    if let Err(error) = asked {
+        tracing::debug!(%error, "who fetches was not woken");
     }
 }
 
@@ -165,15 +180,19 @@ impl<H: GroupEvents> GroupReader<H> {
         }
     }
 
-    /// Fetches from these partitions again.
+    /// Fetches from these partitions again, at once.
     ///
     /// # Errors
     /// A partition that is not assigned.
     pub fn resume(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
         match &self.client {
-            Client::Native(consumer) => consumer
-                .resume(&self.list(partitions))
-                .map_err(|e| KafkaError::topic(&self.topic, e)),
+            Client::Native(consumer) => {
+                let list = self.list(partitions);
+                let resumed = consumer.resume(&list);
+                resumed.map_err(|e| KafkaError::topic(&self.topic, e))?;
+                wake_fetchers(consumer, list);
+                Ok(())
+            }
             #[cfg(feature = "simulation")]
             Client::Simulated(membership) => {
                 membership.cursors.pause(partitions, false);

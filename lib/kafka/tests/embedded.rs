@@ -178,15 +178,56 @@ fn a_group_resumes_behind_what_was_committed_when_it_left() {
     };
     for expected in [0, 1] {
         let reader = GroupReader::open(&settings, &options, Seen::default()).unwrap();
-        let begun = Instant::now();
-        let first = loop {
-            match reader.poll(Duration::from_millis(100)) {
-                Polled::Record(record) => break record.offset(),
-                Polled::Failed(error) => panic!("{error}"),
-                _ => assert!(begun.elapsed() < Duration::from_secs(20), "no record"),
-            }
-        };
-        assert_eq!(first, expected);
+        assert_eq!(next(&reader).0, expected);
         reader.close();
     }
+}
+
+/// The offset of the next record, and how long it took to come.
+fn next(reader: &GroupReader<Seen>) -> (u64, Duration) {
+    let begun = Instant::now();
+    loop {
+        match reader.poll(Duration::from_millis(100)) {
+            Polled::Record(record) => return (record.offset(), begun.elapsed()),
+            Polled::Failed(error) => panic!("{error}"),
+            _ => assert!(begun.elapsed() < Duration::from_secs(20), "no record"),
+        }
+    }
+}
+
+/// librdkafka alone looks at a resumed partition within a second.
+#[test]
+fn what_is_resumed_is_fetched_at_once() {
+    const TIMES: u8 = 8;
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("tweets", 1).unwrap();
+    let settings = broker.settings();
+    let sender = Sender::open(&settings).unwrap();
+    for n in 0..=TIMES {
+        sender.send("tweets", Some(0), None, Some(&[n])).unwrap();
+    }
+    sender.flush(Duration::from_secs(10)).unwrap();
+    let options = GroupOptions {
+        topic: "tweets".into(),
+        group: "g".into(),
+        session_timeout: Duration::from_secs(6),
+        isolation: Isolation::ReadCommitted,
+        instance_id: None,
+    };
+    let reader = GroupReader::open(&settings, &options, Seen::default()).unwrap();
+    next(&reader);
+    let mut waits = Vec::new();
+    for expected in 1..=u64::from(TIMES) {
+        reader.pause(&[0]).unwrap();
+        let is_quiet = |_| matches!(reader.poll(Duration::from_millis(50)), Polled::Idle);
+        assert!((0..8).all(is_quiet), "it is paused");
+        reader.resume(&[0]).unwrap();
+        let (offset, wait) = next(&reader);
+        assert_eq!(offset, expected);
+        waits.push(wait);
+    }
+    waits.sort();
+    // One may be unlucky on a machine that is busy.
+    let usual = waits[waits.len() / 2];
+    assert!(usual < Duration::from_millis(200), "{waits:?}");
 }
