@@ -68,7 +68,8 @@ impl Carrier {
     pub async fn carry(&self, flights: Vec<Flight>, report: impl Fn(Answers)) {
         let seed = flights.first().map_or(0, |flight| flight.place.offset);
         let mut items: Vec<Item> = flights.into_iter().map(Item::new).collect();
-        let mut in_vain = 0;
+        // What for, and how often one after the other.
+        let (mut waits_for, mut in_vain) = (None, 0);
         loop {
             let mut round = Round::default();
             items = self.look_up(items, &mut round).await;
@@ -82,12 +83,12 @@ impl Carrier {
             if items.is_empty() {
                 return;
             }
-            match round.again {
-                Some(backoff) => {
-                    in_vain += 1;
-                    tokio::time::sleep(backoff.delay(in_vain, seed)).await;
-                }
-                None => in_vain = 0,
+            if waits_for != round.again {
+                (waits_for, in_vain) = (round.again, 0);
+            }
+            if let Some(backoff) = round.again {
+                in_vain += 1;
+                tokio::time::sleep(backoff.delay(in_vain, seed)).await;
             }
         }
     }
