@@ -26,6 +26,27 @@ impl Backoff {
     }
 }
 
+/// How often in a row somebody waited, and with which back-off: another reason to wait begins with its own first wait.
+#[derive(Default, Debug)]
+pub(crate) struct InVain {
+    backoff: Option<Backoff>,
+    attempts: u32,
+}
+
+impl InVain {
+    /// The wait after an attempt that asks for this back-off; `None` after one that asks for none.
+    pub fn wait(&mut self, backoff: Option<Backoff>, seed: u64) -> Option<Duration> {
+        if self.backoff != backoff {
+            *self = Self {
+                backoff,
+                attempts: 0,
+            };
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        Some(backoff?.delay(self.attempts, seed))
+    }
+}
+
 /// SplitMix64's finaliser: neighbouring seeds give unrelated numbers.
 fn mix(seed: u64) -> u64 {
     let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -51,6 +72,22 @@ mod tests {
             prop_assert!(wait >= middle * 3 / 4 && wait <= middle * 5 / 4, "{wait} around {middle}");
             prop_assert_eq!(BACKOFF.delay(attempts, seed), BACKOFF.delay(attempts, seed));
         }
+    }
+
+    #[test]
+    fn another_reason_to_wait_begins_with_its_first_wait() {
+        let other = Backoff {
+            first: Duration::from_millis(20),
+            max: Duration::from_millis(250),
+        };
+        let mut in_vain = InVain::default();
+        for attempts in 1..20 {
+            assert_eq!(in_vain.wait(Some(other), 7), Some(other.delay(attempts, 7)));
+        }
+        assert_eq!(in_vain.wait(Some(BACKOFF), 7), Some(BACKOFF.delay(1, 7)));
+        assert_eq!(in_vain.wait(Some(BACKOFF), 7), Some(BACKOFF.delay(2, 7)));
+        assert_eq!(in_vain.wait(None, 7), None);
+        assert_eq!(in_vain.wait(Some(BACKOFF), 7), Some(BACKOFF.delay(1, 7)));
     }
 
     #[test]

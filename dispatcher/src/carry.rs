@@ -3,6 +3,7 @@
 //! A call without an answer leaves the outcome unknown, never "not done" (RULE 2): its records stay at their step and go again, with the
 //! same tokens, after a back-off. What was answered is reported after each round and does not wait for the rest.
 
+use crate::backoff::InVain;
 use crate::clock::Clock;
 use crate::health::{Health, Part};
 use crate::parker::{NotParked, Parker};
@@ -68,8 +69,7 @@ impl Carrier {
     pub async fn carry(&self, flights: Vec<Flight>, report: impl Fn(Answers)) {
         let seed = flights.first().map_or(0, |flight| flight.place.offset);
         let mut items: Vec<Item> = flights.into_iter().map(Item::new).collect();
-        // What for, and how often one after the other.
-        let (mut waits_for, mut in_vain) = (None, 0);
+        let mut in_vain = InVain::default();
         loop {
             let mut round = Round::default();
             items = self.look_up(items, &mut round).await;
@@ -83,12 +83,8 @@ impl Carrier {
             if items.is_empty() {
                 return;
             }
-            if waits_for != round.again {
-                (waits_for, in_vain) = (round.again, 0);
-            }
-            if let Some(backoff) = round.again {
-                in_vain += 1;
-                tokio::time::sleep(backoff.delay(in_vain, seed)).await;
+            if let Some(wait) = in_vain.wait(round.again, seed) {
+                tokio::time::sleep(wait).await;
             }
         }
     }
