@@ -418,20 +418,14 @@ impl Reader {
         if !self.filling.is_ripe(self.supply, others, self.now) {
             return;
         }
-        match self.engine.offer(&mut self.filling.flights) {
-            Offered::NoRoom => {
-                self.no_room_since.get_or_insert(self.now);
-            }
-            Offered::Taken => {
-                self.no_room_since = None;
-                if self.all_paused {
-                    self.look_at_once();
-                }
-            }
-            Offered::Crowded => {
-                self.no_room_since = None;
-                self.look_at_once();
-            }
+        let offered = self.engine.offer(&mut self.filling.flights);
+        if offered == Offered::NoRoom {
+            self.no_room_since.get_or_insert(self.now);
+            return;
+        }
+        self.no_room_since = None;
+        if self.all_paused || offered == Offered::Crowded {
+            self.look_at_once();
         }
     }
 
