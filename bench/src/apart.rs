@@ -1,10 +1,9 @@
 //! What each role costs in a process of its own, over a backlog, by the size of events: what `rtf size` reckons with.
 
 use crate::stage::{LOG_PARTITIONS, Stage, Topics, all_match, all_run, stop, wait};
-use crate::tools::folder_bytes;
 use anyhow::{Context, Result, bail};
 use rtf_synth::{Event, Side};
-use rtf_testing::cost::{cpu_seconds, peak_mib};
+use rtf_testing::cost::{cpu_seconds, folder_bytes, peak_mib};
 use rtf_testing::{Process, free_role_port, http};
 use serde_json::Value;
 use std::time::{Duration, Instant};

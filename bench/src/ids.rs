@@ -1,13 +1,13 @@
 //! What remembering costs: ids in a hot bucket and in sealed ones, beside one sled key per id. A synthetic log, real sled.
 
-use crate::tools::{folder_bytes, rate, scattered};
+use crate::tools::{rate, scattered};
 use anyhow::{Context, Result};
 use rtf_proto::record::{Event, Stamp};
 use rtf_proto::{Incarnation, LogId, Outcome, PartitionId, Token, TopicId};
 use rtf_registry::parts::{
     Decision, Place, Remembered, Sealed, SealedEntry, Sealer, Store, apply, hash_of,
 };
-use rtf_testing::cost::{peak_mib, resident_mib};
+use rtf_testing::cost::{folder_bytes, peak_mib, resident_mib};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

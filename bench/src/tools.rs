@@ -1,7 +1,5 @@
-//! What several measurements need: words that look random, rates, sizes of folders.
+//! What several measurements need: words that look random, and rates.
 
-use anyhow::Result;
-use std::path::Path;
 use std::time::Instant;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -15,18 +13,4 @@ pub fn scattered(word: u64) -> u64 {
 /// So many a second.
 pub fn rate(count: u64, since: Instant) -> f64 {
     count as f64 / since.elapsed().as_secs_f64()
-}
-
-/// Bytes of all files below.
-pub fn folder_bytes(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        bytes += if entry.file_type()?.is_dir() {
-            folder_bytes(&entry.path())?
-        } else {
-            entry.metadata()?.len()
-        };
-    }
-    Ok(bytes)
 }

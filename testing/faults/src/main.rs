@@ -10,6 +10,7 @@ mod network;
 mod report;
 mod rows;
 mod run;
+mod soak;
 mod stage;
 
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+
+use crate::kind::{Kind, Skipped};
+use crate::run::Plan;
 
 /// Shoots at a whole cluster under load, and checks that each event ended exactly once.
 #[derive(Debug, Parser)]
@@ -30,10 +34,11 @@ Examples:
   rtf-faults --minutes 5 --seed 7           a mixture
   rtf-faults --hours 1 --json report.json   the same for an hour
   rtf-faults --only kill.registry --only broker
+  rtf-faults --soak data/soak --hours 2     no faults: whether memory, disk, file descriptors or threads grow
 
 Run as root it gives itself a network and a mount namespace of its own, which end with it. The kinds that need them are skipped
 elsewhere, and the report says so. RTF_KEEP=1 keeps all logs.
-Exit code 0: each event ended exactly once; 1: not, or something never came back; 64: a wrong option."
+Exit code 0: each event ended exactly once; 1: not, or something never came back, or grew in a soak; 64: a wrong option."
 )]
 struct Cli {
     /// Minutes under fire.
@@ -63,6 +68,9 @@ struct Cli {
     /// Fails also where a recovery took longer than wanted.
     #[arg(long)]
     strict: bool,
+    /// No faults, but a horizon of minutes: looks at what each process holds, and writes soak.json and a picture of each figure into this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only", "skip", "two_pipelines", "single", "strict", "json", "list"])]
+    soak: Option<PathBuf>,
     /// Writes the report as JSON too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -75,6 +83,19 @@ impl Cli {
     fn time(&self) -> Duration {
         let minutes = self.hours.map_or(self.minutes, |hours| hours * 60.0);
         Duration::from_secs_f64(minutes * 60.0)
+    }
+
+    fn plan(&self, kinds: Vec<&'static Kind>, skipped: Vec<Skipped>) -> Plan {
+        Plan {
+            time: self.time(),
+            seed: self.seed,
+            rate: self.rate.max(1),
+            two_pipelines: self.two_pipelines,
+            single: self.single,
+            is_soak: self.soak.is_some(),
+            kinds,
+            skipped,
+        }
     }
 
     fn is_wanted(&self, name: &str) -> bool {
@@ -102,6 +123,11 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let isolation = isolation::enter()?;
+    if let Some(folder) = &cli.soak {
+        let soaked = soak::run(&cli.plan(Vec::new(), Vec::new()), &isolation, folder)?;
+        println!("{soaked}");
+        return soaked.into_result();
+    }
     let (kinds, skipped) = kind::choose(&isolation, |name| cli.is_wanted(name));
     for (kind, reason) in &skipped {
         eprintln!("SKIPPED {}: {reason}", kind.name);
@@ -113,15 +139,7 @@ fn run(cli: &Cli) -> Result<()> {
         return Ok(());
     }
     ensure!(!kinds.is_empty(), "no kind of fault is left to be tried");
-    let plan = run::Plan {
-        time: cli.time(),
-        seed: cli.seed,
-        rate: cli.rate.max(1),
-        two_pipelines: cli.two_pipelines,
-        single: cli.single,
-        kinds,
-        skipped,
-    };
+    let plan = cli.plan(kinds, skipped);
     let report = run::run(&plan, &isolation)?;
     println!("{report}");
     if let Some(path) = &cli.json {

@@ -48,6 +48,8 @@ struct Book {
     due: VecDeque<(Instant, u64)>,
     ticks: Vec<Tick>,
     rows: u64,
+    /// Rows for which no pair was due.
+    strays: u64,
 }
 
 /// What a reader saw of a stretch of time.
@@ -78,6 +80,7 @@ impl Meter {
             due: VecDeque::new(),
             ticks: Vec::new(),
             rows: 0,
+            strays: 0,
         }));
         let is_over = Arc::new(AtomicBool::new(false));
         let hasher = RandomState::new();
@@ -134,6 +137,16 @@ impl Meter {
     /// Rows so far.
     pub(crate) fn rows(&self) -> u64 {
         lock(&self.book).rows
+    }
+
+    /// Rows so far that no pair was waiting for: second ones, where Redis has forgotten none.
+    pub(crate) fn strays(&self) -> u64 {
+        lock(&self.book).strays
+    }
+
+    /// Pairs that were sent and have no row yet.
+    pub(crate) fn left(&self) -> usize {
+        lock(&self.book).left()
     }
 
     /// Time as the meter counts it.
@@ -197,8 +210,9 @@ impl Book {
 
     fn came(&mut self, key: u64) {
         let now = Instant::now();
-        let slow = self.pairs.remove(&key);
-        let slow = slow.map_or(Duration::ZERO, |sent| now.duration_since(sent.at));
+        let sent = self.pairs.remove(&key);
+        self.strays += u64::from(sent.is_none());
+        let slow = sent.map_or(Duration::ZERO, |sent| now.duration_since(sent.at));
         let place = (self.begun.elapsed().as_millis() / TICK.as_millis()) as usize;
         if self.ticks.len() <= place {
             self.ticks.resize(place + 1, Tick::default());
@@ -212,13 +226,26 @@ impl Book {
 
     /// Whether a row is late now.
     fn is_behind(&mut self) -> bool {
-        while let Some((at, key)) = self.due.front() {
+        self.strike();
+        let oldest = self.due.front();
+        oldest.is_some_and(|(at, _)| at.elapsed() > LATE)
+    }
+
+    /// Pairs without a row.
+    fn left(&mut self) -> usize {
+        self.strike();
+        let is_left = |(_, key): &&(Instant, u64)| self.pairs.contains_key(key);
+        self.due.iter().filter(is_left).count()
+    }
+
+    /// Forgets the oldest pairs that have their rows.
+    fn strike(&mut self) {
+        while let Some((_, key)) = self.due.front() {
             if self.pairs.contains_key(key) {
-                return at.elapsed() > LATE;
+                return;
             }
             self.due.pop_front();
         }
-        false
     }
 
     /// Ticks in which nothing came yet are there too.
@@ -283,20 +310,24 @@ mod tests {
             due: VecDeque::new(),
             ticks: Vec::new(),
             rows: 0,
+            strays: 0,
         };
         book.sent(1, Side::Foreign);
         assert!(book.due.is_empty());
         pause(TICK);
         book.sent(1, Side::Primary);
         book.sent(1, Side::Foreign);
-        assert_eq!(book.due.len(), 1);
+        assert_eq!((book.due.len(), book.left()), (1, 1));
         book.came(1);
         assert_eq!(book.rows, 1);
         let slowest = book.ticks.last().map(|tick| tick.slowest_ms);
         assert!(slowest < Some(u32::try_from(TICK.as_millis()).unwrap()));
         assert!(!book.is_behind() && book.due.is_empty());
+        assert_eq!((book.left(), book.strays), (0, 0));
+        book.came(1);
+        assert_eq!((book.rows, book.strays), (2, 1));
         let ticks = book.ticks_between(Duration::ZERO, TICK * 5);
         assert_eq!(ticks.len(), 5);
-        assert_eq!(ticks.iter().map(|tick| tick.rows).sum::<u32>(), 1);
+        assert_eq!(ticks.iter().map(|tick| tick.rows).sum::<u32>(), 2);
     }
 }

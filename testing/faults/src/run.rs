@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) rate: u32,
     pub(crate) two_pipelines: bool,
     pub(crate) single: bool,
+    /// Nothing is done to anybody, and all is remembered for minutes only.
+    pub(crate) is_soak: bool,
     pub(crate) kinds: Vec<&'static Kind>,
     pub(crate) skipped: Vec<Skipped>,
 }
@@ -36,17 +38,7 @@ pub(crate) struct Plan {
 /// Does it.
 pub(crate) fn run(plan: &Plan, isolation: &Isolation) -> Result<Report> {
     let mut stage = Stage::open(plan, isolation)?;
-    let clicks = Clicks::new(ClicksParams {
-        seed: plan.seed,
-        count: (plan.time.as_secs_f64() * f64::from(plan.rate)) as u64,
-        per_second: plan.rate.try_into()?,
-        orphans: Share::per_thousand(5),
-        late: Share::per_thousand(50),
-        ..ClicksParams::default()
-    });
-    let mut observe = stage.meter.observer();
-    let events = clicks.events().inspect(move |event| observe(event));
-    let load = Load::start(stage.checker.settings(), CLICKS, events)?;
+    let (clicks, load) = load(&stage, plan)?;
     let begun = Instant::now();
     let mut ledger = Ledger::default();
     shoot(&mut stage, plan, &load, &mut ledger)?;
@@ -93,6 +85,22 @@ pub(crate) fn run(plan: &Plan, isolation: &Isolation) -> Result<Report> {
     report.exits = std::mem::take(&mut stage.exits);
     report.rss_mib = memory(&mut stage)?;
     Ok(report)
+}
+
+/// What is sent, and its sending, of which the meter is told.
+pub(crate) fn load(stage: &Stage, plan: &Plan) -> Result<(Clicks, Load)> {
+    let clicks = Clicks::new(ClicksParams {
+        seed: plan.seed,
+        count: (plan.time.as_secs_f64() * f64::from(plan.rate)) as u64,
+        per_second: plan.rate.try_into()?,
+        orphans: Share::per_thousand(5),
+        late: Share::per_thousand(50),
+        ..ClicksParams::default()
+    });
+    let mut observe = stage.meter.observer();
+    let events = clicks.events().inspect(move |event| observe(event));
+    let load = Load::start(stage.checker.settings(), CLICKS, events)?;
+    Ok((clicks, load))
 }
 
 /// A round has each kind once, in an order of its own; so many rounds as there is time for.

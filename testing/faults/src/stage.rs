@@ -21,6 +21,7 @@ use crate::meter::Meter;
 use crate::network::{Group, Network};
 use crate::rows::{Asker, Rows};
 use crate::run::Plan;
+use crate::soak;
 
 /// Of the join log.
 pub(crate) const PARTITIONS: u32 = 4;
@@ -105,7 +106,12 @@ impl Stage {
         let rows = Rows::start(&network)?;
         let kafka = KafkaCluster::start_with(&ClusterOptions {
             hosts: Group::BROKERS.map(|broker| network.host(broker)),
-            properties: Vec::new(),
+            properties: match plan.is_soak {
+                true => soak::RETENTION
+                    .map(|(name, value)| (name.into(), value.into()))
+                    .into(),
+                false => Vec::new(),
+            },
         })?;
         create_topics(&kafka.bootstrap(), &CLICKS, TOPIC_PARTITIONS)?;
         let reader = rows.url(Asker::Reader);
@@ -159,6 +165,13 @@ impl Stage {
             let second = Instance(Role::Dispatcher, 1);
             let group = "clicks.dispatcher.west";
             self.pipeline.set(second, "dispatcher.group", group);
+        }
+        if plan.is_soak {
+            for instance in EVERYBODY {
+                for (key, value) in soak::SETTINGS {
+                    self.pipeline.set(instance, key, value);
+                }
+            }
         }
         let needs = |need| plan.kinds.iter().any(|kind: &&Kind| kind.needs == need);
         if plan
