@@ -122,15 +122,15 @@ fn read(path: &Path) -> Result<Layer, ConfigError> {
         words,
     };
     let text = std::fs::read_to_string(path).map_err(|error| refused(format!(": {error}")))?;
-    // Parsed here first: its error knows line and column.
-    if let Err(error) = toml_edit::Document::parse(text.as_str()) {
+    // Parsed here first: its error knows line and column. Not by toml_edit, which panics where a broken value is used as a table further down.
+    if let Err(error) = text.parse::<toml::Table>() {
         return Err(refused(syntax(&text, &error)));
     }
     Layer::file(path, text).map_err(|error| refused(format!(": {error}")))
 }
 
 /// Where and what; the line itself is not repeated, it may hold a password.
-fn syntax(text: &str, error: &toml_edit::TomlError) -> String {
+fn syntax(text: &str, error: &toml::de::Error) -> String {
     let words = error.message().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));
     match before {

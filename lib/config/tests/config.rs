@@ -122,7 +122,7 @@ fn durations_and_sizes_carry_a_unit() {
 
 #[test]
 fn syntax_errors_name_file_line_and_column() {
-    refused("[join]\nname = 1 2", &["rtf.toml, line 2, column 8: "]);
+    refused("[join]\nname = 1 2", &["rtf.toml, line 2, column 10: "]);
     refused("[join\nname = 1", &["rtf.toml, line 1"]);
     let missing = Config::load(Some(&PathBuf::from("/nowhere/rtf.toml")), &[])
         .unwrap_err()
