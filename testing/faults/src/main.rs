@@ -69,6 +69,7 @@ struct Cli {
     #[arg(long)]
     strict: bool,
     /// No faults, but a horizon of minutes: looks at what each process holds, and writes soak.json and a picture of each figure into this folder.
+    /// Give it half an hour at the least: in less it takes filling for growth.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only", "skip", "two_pipelines", "single", "strict", "json", "list"])]
     soak: Option<PathBuf>,
     /// Writes the report as JSON too.
