@@ -8,8 +8,8 @@ use rtf_dispatcher::{
 use rtf_kafka::{Cluster, Embedded, Sender, Settings};
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, JoinerError, JoinerStatus,
-    Known, LookupItem, Offset, Outcome, PartitionId, Registration, Registry, RegistryError,
-    RegistryStatus, Resolved, Token, Verdict, WakeupStream,
+    Known, LookupItem, Offset, Outcome, Outcomes, PartitionId, Registration, Registry,
+    RegistryError, RegistryStatus, Resolved, Token, Verdict, WakeupStream,
 };
 use rtf_service::Readiness;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -157,7 +157,12 @@ impl Registry for World {
         Ok(())
     }
 
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+    async fn tail(
+        &self,
+        _: PartitionId,
+        _: Offset,
+        _: Outcomes,
+    ) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Refused("not in this world".into()))
     }
 

@@ -317,8 +317,8 @@ mod tests {
     use futures::FutureExt;
     use rtf_json::{Folding, Parts};
     use rtf_proto::{
-        AcceptedStream, EventId, Known, LookupItem, Original, PartitionId, RegistryStatus, Source,
-        Token, TopicId,
+        AcceptedStream, EventId, Known, LookupItem, Original, Outcomes, PartitionId,
+        RegistryStatus, Source, Token, TopicId,
     };
 
     /// Answers with what it is told, and remembers what it was asked.
@@ -354,7 +354,12 @@ mod tests {
             Ok(())
         }
 
-        async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+        async fn tail(
+            &self,
+            _: PartitionId,
+            _: Offset,
+            _: Outcomes,
+        ) -> Result<AcceptedStream, RegistryError> {
             Err(RegistryError::Busy)
         }
         async fn status(&self) -> Result<RegistryStatus, RegistryError> {

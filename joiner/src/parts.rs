@@ -10,8 +10,8 @@ use crate::{JoinerFailure, Options};
 use async_trait::async_trait;
 use rtf_json::Parts;
 use rtf_proto::{
-    AcceptedStream, Known, LookupItem, Offset, PartitionId, Registration, Registry, RegistryError,
-    RegistryStatus, SourceId, TopicId, Verdict,
+    AcceptedStream, Known, LookupItem, Offset, Outcomes, PartitionId, Registration, Registry,
+    RegistryError, RegistryStatus, SourceId, TopicId, Verdict,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,7 +167,12 @@ impl Registry for RegistersAll {
     async fn progress(&self, _: Vec<(SourceId, u64)>) -> Result<(), RegistryError> {
         Ok(())
     }
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+    async fn tail(
+        &self,
+        _: PartitionId,
+        _: Offset,
+        _: Outcomes,
+    ) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Busy)
     }
     async fn status(&self) -> Result<RegistryStatus, RegistryError> {

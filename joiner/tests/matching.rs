@@ -12,8 +12,8 @@ use rtf_kafka::{Embedded, Sender};
 use rtf_proto::record::Body;
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, Token,
-    TopicId, Verdict, row,
+    Original, Outcomes, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source,
+    Token, TopicId, Verdict, row,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -70,7 +70,12 @@ impl Registry for Log {
     async fn progress(&self, _: Vec<(rtf_proto::SourceId, u64)>) -> Result<(), RegistryError> {
         Ok(())
     }
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+    async fn tail(
+        &self,
+        _: PartitionId,
+        _: Offset,
+        _: Outcomes,
+    ) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Busy)
     }
     async fn status(&self) -> Result<RegistryStatus, RegistryError> {

@@ -10,8 +10,8 @@ use rtf_kafka::{Embedded, Sender, Settings};
 use rtf_proto::partitioner::partition_of;
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, SourceId,
-    Token, TopicId, Verdict,
+    Original, Outcomes, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source,
+    SourceId, Token, TopicId, Verdict,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,12 @@ impl Registry for Yes {
     async fn progress(&self, _: Vec<(SourceId, u64)>) -> Result<(), RegistryError> {
         Ok(())
     }
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+    async fn tail(
+        &self,
+        _: PartitionId,
+        _: Offset,
+        _: Outcomes,
+    ) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Busy)
     }
     async fn status(&self) -> Result<RegistryStatus, RegistryError> {

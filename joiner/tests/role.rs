@@ -9,8 +9,8 @@ use rtf_kafka::{Embedded, Sender, Settings};
 use rtf_proto::client::{Endpoints, JoinerClient};
 use rtf_proto::{
     AcceptedStream, EventId, ForeignEvent, JoinKey, JoinVerdict, Joiner, Known, LookupItem, Offset,
-    Original, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source, Token,
-    TopicId, Verdict,
+    Original, Outcomes, PartitionId, Registration, Registry, RegistryError, RegistryStatus, Source,
+    Token, TopicId, Verdict,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,12 @@ impl Registry for Yes {
         Ok(())
     }
 
-    async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+    async fn tail(
+        &self,
+        _: PartitionId,
+        _: Offset,
+        _: Outcomes,
+    ) -> Result<AcceptedStream, RegistryError> {
         Err(RegistryError::Busy)
     }
     async fn status(&self) -> Result<RegistryStatus, RegistryError> {

@@ -34,7 +34,7 @@ pub use id::{
     EventId, Incarnation, JoinKey, LogId, MAX_ID_BYTES, Offset, PartitionId, Token, TopicId,
 };
 pub use original::{Header, Original};
-pub use outcome::{Outcome, Reason};
+pub use outcome::{Outcome, Outcomes, Reason};
 pub use ports::{
     Accepted, AcceptedBatch, AcceptedStream, ForeignEvent, JoinVerdict, Joiner, JoinerError,
     JoinerShare, JoinerStatus, Known, LookupItem, Registration, Registry, RegistryBucket,

@@ -53,6 +53,22 @@ pub enum Outcome {
     Malformed,
 }
 
+/// Which accepted records a reader of the log is handed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcomes {
+    /// All of them.
+    All,
+    /// Those that ended otherwise than joined: among many rows a few, which whoever reads the log picks out where they lie.
+    NotJoined,
+}
+
+impl Outcomes {
+    /// Whether what ended so is among them.
+    pub fn has(self, outcome: Outcome) -> bool {
+        self == Self::All || outcome != Outcome::Joined
+    }
+}
+
 impl Outcome {
     /// The word used in rows, metrics and on the page.
     pub fn as_str(self) -> &'static str {

@@ -1,7 +1,8 @@
 //! The ports: what one role asks of another, whether it lives in the same process or behind gRPC.
 
 use crate::{
-    EventId, JoinKey, LogId, Offset, Original, Outcome, PartitionId, Source, SourceId, Token,
+    EventId, JoinKey, LogId, Offset, Original, Outcome, Outcomes, PartitionId, Source, SourceId,
+    Token,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -99,7 +100,7 @@ pub struct Accepted {
 pub struct AcceptedBatch {
     /// In offset order; may be empty when only `next` moved on.
     pub records: Vec<Accepted>,
-    /// Every accepted record below this offset has been delivered.
+    /// Every accepted record below this offset has been delivered, if it was wanted.
     pub next: Offset,
 }
 
@@ -207,12 +208,13 @@ pub trait Registry: Send + Sync + 'static {
     /// the marks is never forgotten.
     async fn progress(&self, marks: Vec<(SourceId, Offset)>) -> Result<(), RegistryError>;
 
-    /// Accepted records of a partition from an offset on, for ever. An offset below the log's first is
+    /// Accepted records of a partition from an offset on, as far as they are wanted, for ever. An offset below the log's first is
     /// [`RegistryError::OutOfRange`], except 0, which means "from the first there is".
     async fn tail(
         &self,
         partition: PartitionId,
         from: Offset,
+        outcomes: Outcomes,
     ) -> Result<AcceptedStream, RegistryError>;
 
     /// What it says of itself.

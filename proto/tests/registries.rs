@@ -6,8 +6,8 @@ use rtf_proto::client::{Endpoints, RegistryClient};
 use rtf_proto::partitioner::partition_of;
 use rtf_proto::pb::registry_server::{Registry as Service, RegistryServer};
 use rtf_proto::{
-    EventId, LookupItem, Offset, Outcome, PartitionId, Registration, Registry, RegistryError,
-    RegistryPartition, RegistryStatus, Source, Token, TopicId, Verdict, pb,
+    EventId, LookupItem, Offset, Outcome, Outcomes, PartitionId, Registration, Registry,
+    RegistryError, RegistryPartition, RegistryStatus, Source, Token, TopicId, Verdict, pb,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -288,7 +288,7 @@ async fn each_id_goes_to_who_serves_it() {
     let marks: Vec<u32> = running.iter().map(|one| one.fake.marks()).collect();
     assert_eq!(marks, [1, 1, 0], "these two reach every partition");
     for partition in 0..PARTITIONS {
-        let mut tail = client.tail(partition, 0).await.unwrap();
+        let mut tail = client.tail(partition, 0, Outcomes::All).await.unwrap();
         let batch = tail.next().await.unwrap().unwrap();
         assert_eq!(batch.next, u64::from(partition));
     }
@@ -316,7 +316,7 @@ async fn a_partition_that_nobody_serves_is_named_until_it_is_served() {
     let error = look_up(&client, &missing[1..]).await.unwrap_err();
     assert_eq!(error.to_string(), wanted, "but for all is none for any");
     assert_eq!(client.check_served().await.unwrap_err().to_string(), wanted);
-    assert!(client.tail(3, 0).await.is_err());
+    assert!(client.tail(3, 0, Outcomes::All).await.is_err());
     assert!(client.progress(Vec::new()).await.is_err());
     assert!(!client.status().await.unwrap().ready);
     register(&client, &[id_of(2)]).await.unwrap();

@@ -3,7 +3,7 @@
 use crate::letter::{self, LetterOptions};
 use crate::sink::{Place, Row};
 use rtf_proto::record::Body;
-use rtf_proto::{Accepted, EventId, Outcome, Source, row};
+use rtf_proto::{Accepted, EventId, Outcome, Outcomes, Source, row};
 
 /// What is carried into a sink.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +34,14 @@ impl Content {
         match self {
             Self::Rows { .. } => "publish",
             Self::DeadLetters(_) => "publish dead letter",
+        }
+    }
+
+    /// Which records of the log may be for it: of a log that is mostly rows a reader of dead letters is handed nearly nothing.
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        match self {
+            Self::Rows { .. } => Outcomes::All,
+            Self::DeadLetters(_) => Outcomes::NotJoined,
         }
     }
 

@@ -152,7 +152,9 @@ impl Worker {
 
     async fn open_tail(&mut self, from: Offset) -> Result<(), Trouble> {
         self.tail = None;
-        let tail = self.shared.registry.tail(self.place.partition, from);
+        let outcomes = self.shared.options.content.outcomes();
+        let registry = &self.shared.registry;
+        let tail = registry.tail(self.place.partition, from, outcomes);
         match tokio::time::timeout(TAIL_WITHIN, tail).await {
             Ok(Ok(tail)) => {
                 self.tail = Some(tail);

@@ -8,18 +8,17 @@ use crate::lanes::{Lane, Lanes};
 use crate::lineage::{Birth, Lineage};
 use crate::operator::Collected;
 use crate::pending::{Batch, Slot};
-use crate::recent::Read;
+use crate::reader::Reader;
 use crate::store::{self, StoreError};
 use crate::writer::Writer;
 use async_trait::async_trait;
-use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use rtf_kafka::Settings;
 use rtf_proto::control::Control;
 use rtf_proto::{
-    AcceptedBatch, AcceptedStream, EventId, Known, LogId, LookupItem, Offset, PartitionId,
-    Registration, Registry, RegistryError, RegistryPartition, RegistryStatus, Resolved, Source,
-    SourceId, Verdict,
+    AcceptedStream, EventId, Known, LogId, LookupItem, Offset, Outcomes, PartitionId, Registration,
+    Registry, RegistryError, RegistryPartition, RegistryStatus, Resolved, Source, SourceId,
+    Verdict,
 };
 use rtf_service::{crash, mutant};
 use rtf_traces::{Span, Spans, key};
@@ -28,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// Appends that may wait for their record at once; beyond it calls are shed before anything is appended.
 const MAX_PENDING: usize = 65_536;
@@ -36,8 +35,6 @@ const MAX_PENDING: usize = 65_536;
 const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 /// Hits looked up on the caller's own thread; more go to a thread that may block.
 const HITS_INLINE: usize = 16;
-/// Batches a catch-up may be ahead of its reader.
-const CATCH_UP_BATCHES: usize = 4;
 
 /// Why a paused replica registers nothing.
 pub const PAUSED: &str = "paused by an operator";
@@ -64,13 +61,13 @@ pub struct Shared {
     pub collecting: Mutex<Vec<oneshot::Sender<Collected>>>,
     ready: watch::Sender<bool>,
     /// Kafka does not answer this replica.
-    cut_off: watch::Sender<bool>,
+    pub(crate) cut_off: watch::Sender<bool>,
     /// Why the data directory cannot be read any more.
     failure: watch::Sender<Option<Arc<StoreError>>>,
     stopping: AtomicBool,
     paused: AtomicBool,
     room: Semaphore,
-    catch_ups: Arc<Semaphore>,
+    pub(crate) catch_ups: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -174,7 +171,7 @@ impl Shared {
     }
 
     /// An error while Kafka does not answer: what this replica knows grows old, and others may know more.
-    fn is_connected(&self) -> Result<(), RegistryError> {
+    pub(crate) fn is_connected(&self) -> Result<(), RegistryError> {
         if *self.cut_off.borrow() {
             return Err(RegistryError::Unavailable(CUT_OFF.into()));
         }
@@ -464,6 +461,7 @@ impl Registry for RegistryHandle {
         &self,
         partition: PartitionId,
         from: Offset,
+        outcomes: Outcomes,
     ) -> Result<AcceptedStream, RegistryError> {
         // It may be there in a moment, or with another replica.
         let lane = self.0.lanes.served(partition);
@@ -473,14 +471,7 @@ impl Registry for RegistryHandle {
             // Not an error: a reader may be ahead of a replica that is still catching up.
             tracing::debug!(partition, from, "a reader is ahead of what is applied here");
         }
-        let reader = Reader {
-            shared: self.0.clone(),
-            lane,
-            cursor: from,
-            catching_up: None,
-            ended: false,
-        };
-        Ok(stream::unfold(reader, Reader::step).boxed())
+        Ok(Reader::new(self.0.clone(), lane, from, outcomes).stream())
     }
 
     async fn status(&self) -> Result<RegistryStatus, RegistryError> {
@@ -515,77 +506,5 @@ impl Registry for RegistryHandle {
             disk_bytes: self.0.disk_bytes.load(Ordering::Relaxed),
             served: self.0.lanes.all_served().into_iter().map(served).collect(),
         })
-    }
-}
-
-/// One reader of a partition's accepted records.
-struct Reader {
-    shared: Arc<Shared>,
-    lane: Arc<Lane>,
-    cursor: Offset,
-    catching_up: Option<mpsc::Receiver<Result<AcceptedBatch, RegistryError>>>,
-    ended: bool,
-}
-
-impl Reader {
-    async fn step(mut self) -> Option<(Result<AcceptedBatch, RegistryError>, Self)> {
-        if self.ended {
-            return None;
-        }
-        let item = self.next().await;
-        match &item {
-            Ok(batch) => self.cursor = batch.next,
-            Err(_) => self.ended = true,
-        }
-        Some((item, self))
-    }
-
-    async fn next(&mut self) -> Result<AcceptedBatch, RegistryError> {
-        let mut changed = self.lane.recent.watch();
-        loop {
-            if let Some(batches) = &mut self.catching_up {
-                match batches.recv().await {
-                    Some(batch) => return batch,
-                    None => self.catching_up = None,
-                }
-            }
-            changed.mark_unchanged();
-            match self.lane.recent.read(self.cursor) {
-                Read::Batch(batch) => return Ok(batch),
-                Read::Behind(_) => self.catch_up().await?,
-                Read::Nothing => {
-                    let stopped = |_| RegistryError::Unavailable("the replica stopped".into());
-                    let mut cut_off = self.shared.cut_off.subscribe();
-                    tokio::select! {
-                        biased;
-                        more = changed.changed() => more.map_err(stopped)?,
-                        // A reader that waits for news finds them with another replica.
-                        _ = cut_off.wait_for(|is_cut_off| *is_cut_off) => self.shared.is_connected()?,
-                    }
-                }
-            }
-        }
-    }
-
-    async fn catch_up(&mut self) -> Result<(), RegistryError> {
-        let permit = self.shared.catch_ups.clone().acquire_owned().await;
-        let permit =
-            permit.map_err(|_| RegistryError::Unavailable("the replica stopped".into()))?;
-        let (batches, receiver) = mpsc::channel(CATCH_UP_BATCHES);
-        let (shared, lane, from) = (self.shared.clone(), self.lane.clone(), self.cursor);
-        self.catching_up = Some(receiver);
-        #[cfg(feature = "simulation")]
-        if shared.settings.is_simulated() {
-            tokio::spawn(async move {
-                catch_up::run_simulated(&shared, &lane, from, &batches).await;
-                drop(permit);
-            });
-            return Ok(());
-        }
-        tokio::task::spawn_blocking(move || {
-            catch_up::run(&shared, &lane, from, &batches);
-            drop(permit);
-        });
-        Ok(())
     }
 }

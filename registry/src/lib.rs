@@ -37,6 +37,7 @@ mod memory;
 mod name;
 mod operator;
 mod pending;
+mod reader;
 mod rebuild;
 mod recent;
 mod rejected;

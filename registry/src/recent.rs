@@ -4,7 +4,7 @@
 //! elsewhere. A slow reader holds nothing up: the ring forgets, the log does not.
 
 use parking_lot::Mutex;
-use rtf_proto::{Accepted, AcceptedBatch, Offset};
+use rtf_proto::{Accepted, AcceptedBatch, Offset, Outcomes};
 use std::collections::VecDeque;
 use tokio::sync::watch;
 
@@ -96,8 +96,8 @@ impl Recent {
         middle.map_or(ring.next, |record| record.offset)
     }
 
-    /// What comes from `from` on.
-    pub fn read(&self, from: Offset) -> Read {
+    /// What is wanted of what comes from `from` on.
+    pub fn read(&self, from: Offset, outcomes: Outcomes) -> Read {
         let ring = self.ring.lock();
         if from < ring.start {
             return Read::Behind(ring.start);
@@ -107,7 +107,8 @@ impl Recent {
         }
         let first = ring.records.partition_point(|record| record.offset < from);
         let (mut records, mut bytes) = (Vec::new(), 0);
-        for record in ring.records.iter().skip(first) {
+        let rest = ring.records.range(first..);
+        for record in rest.filter(|record| outcomes.has(record.outcome)) {
             if records.len() == BATCH_RECORDS
                 || (bytes + record.body.len() > BATCH_BYTES && !records.is_empty())
             {
@@ -130,12 +131,17 @@ mod tests {
     use proptest::prelude::*;
     use rtf_proto::{Outcome, TopicId};
 
+    /// Every third of them was not joined.
     fn accepted(offset: Offset, size: usize) -> Accepted {
+        let outcome = match offset % 3 {
+            0 => Outcome::Malformed,
+            _ => Outcome::Joined,
+        };
         Accepted {
             offset,
             log_ts: 0,
             later_ts: 0,
-            outcome: Outcome::Joined,
+            outcome,
             source: ((TopicId::default(), 0), offset),
             body: vec![0; size].into(),
         }
@@ -152,9 +158,10 @@ mod tests {
     }
 
     proptest! {
-        /// A reader gets every accepted record once and in order, or is told that it is behind.
+        /// A reader gets every accepted record that it wants once and in order, or is told that it is behind.
         #[test]
-        fn nothing_is_skipped(pushes in prop::collection::vec((prop::collection::vec((1u64..4, 0usize..3_000_000), 0..20), 1u64..5), 1..20), start in 0u64..10) {
+        fn nothing_is_skipped(pushes in prop::collection::vec((prop::collection::vec((1u64..4, 0usize..3_000_000), 0..20), 1u64..5), 1..20), start in 0u64..10, wants_all: bool) {
+            let outcomes = if wants_all { Outcomes::All } else { Outcomes::NotJoined };
             let recent = Recent::new(start, 1);
             let (mut all, mut next, mut cursor, mut got) = (Vec::new(), start, start, Vec::new());
             for (records, gap) in pushes {
@@ -162,12 +169,12 @@ mod tests {
                 for (step, size) in records {
                     next += step;
                     batch.push(accepted(next - 1, size));
-                    all.push(next - 1);
+                    all.extend((wants_all || (next - 1) % 3 == 0).then_some(next - 1));
                 }
                 next += gap;
                 recent.push(batch, next);
                 loop {
-                    match recent.read(cursor) {
+                    match recent.read(cursor, outcomes) {
                         Read::Batch(batch) => {
                             got.extend(batch.records.iter().map(|r| r.offset));
                             prop_assert!(batch.next > cursor);

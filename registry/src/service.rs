@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use rtf_proto::client::{MAX_ITEMS, MAX_MESSAGE_BYTES};
 use rtf_proto::pb::registry_server::{Registry as Service, RegistryServer};
-use rtf_proto::{Registry, convert, pb};
+use rtf_proto::{Outcomes, Registry, convert, pb};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -77,8 +77,13 @@ impl Service for Grpc {
         &self,
         request: Request<pb::TailRequest>,
     ) -> Result<Response<Self::TailStream>, Status> {
-        let pb::TailRequest { partition, from } = request.into_inner();
-        let stream = self.0.tail(partition, from).await?;
+        let request = request.into_inner();
+        let outcomes = match request.not_joined {
+            true => Outcomes::NotJoined,
+            false => Outcomes::All,
+        };
+        let stream = self.0.tail(request.partition, request.from, outcomes);
+        let stream = stream.await?;
         Ok(Response::new(
             stream
                 .map(|item| item.map(Into::into).map_err(Into::into))

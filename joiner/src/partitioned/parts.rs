@@ -261,8 +261,8 @@ mod tests {
     use proptest::prelude::*;
     use rtf_json::Folding;
     use rtf_proto::{
-        AcceptedStream, EventId, Known, LookupItem, Offset, Original, Registration, RegistryError,
-        RegistryStatus, Source, SourceId, Token, TopicId, Verdict,
+        AcceptedStream, EventId, Known, LookupItem, Offset, Original, Outcomes, Registration,
+        RegistryError, RegistryStatus, Source, SourceId, Token, TopicId, Verdict,
     };
     use std::collections::BTreeSet;
 
@@ -282,7 +282,12 @@ mod tests {
         async fn progress(&self, _: Vec<(SourceId, u64)>) -> Result<(), RegistryError> {
             Ok(())
         }
-        async fn tail(&self, _: PartitionId, _: Offset) -> Result<AcceptedStream, RegistryError> {
+        async fn tail(
+            &self,
+            _: PartitionId,
+            _: Offset,
+            _: Outcomes,
+        ) -> Result<AcceptedStream, RegistryError> {
             Err(RegistryError::Busy)
         }
         async fn status(&self) -> Result<RegistryStatus, RegistryError> {

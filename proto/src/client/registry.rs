@@ -5,8 +5,8 @@ use super::registries::Registries;
 use super::{CALL_DEADLINE, Directory, Endpoints, Group, calls};
 use crate::pb::registry_client::RegistryClient as Stub;
 use crate::{
-    AcceptedBatch, AcceptedStream, Known, LookupItem, Offset, PartitionId, Registration, Registry,
-    RegistryError, RegistryStatus, SourceId, Verdict, convert, pb,
+    AcceptedBatch, AcceptedStream, Known, LookupItem, Offset, Outcomes, PartitionId, Registration,
+    Registry, RegistryError, RegistryStatus, SourceId, Verdict, convert, pb,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -337,9 +337,14 @@ impl Registry for RegistryClient {
         &self,
         partition: PartitionId,
         from: Offset,
+        outcomes: Outcomes,
     ) -> Result<AcceptedStream, RegistryError> {
         // No deadline: the stream lives as long as its reader; HTTP/2 keep-alive notices a dead peer.
-        let request = pb::TailRequest { partition, from };
+        let request = pb::TailRequest {
+            partition,
+            from,
+            not_joined: outcomes == Outcomes::NotJoined,
+        };
         let group = self.who(partition).await?;
         let (_, stream) = self
             .call(group, |mut stub| async move { stub.tail(request).await })

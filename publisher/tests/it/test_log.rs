@@ -9,7 +9,7 @@ use rtf_proto::record::Body;
 use rtf_proto::row::{self, RowParts};
 use rtf_proto::{
     Accepted, AcceptedBatch, AcceptedStream, EventId, JoinKey, Known, LogId, LookupItem, Offset,
-    Original, Outcome, PartitionId, Reason, Registration, Registry, RegistryError,
+    Original, Outcome, Outcomes, PartitionId, Reason, Registration, Registry, RegistryError,
     RegistryPartition, RegistryStatus, TopicId, Verdict,
 };
 use std::collections::BTreeMap;
@@ -222,6 +222,7 @@ impl Registry for TestLog {
         &self,
         partition: PartitionId,
         from: Offset,
+        _: Outcomes,
     ) -> Result<AcceptedStream, RegistryError> {
         let state = Some((self.clone(), self.changed.subscribe(), from));
         Ok(stream::unfold(state, move |state| async move {

@@ -3,7 +3,7 @@
 use crate::support::{item, offset, options, start, start_with};
 use futures::StreamExt;
 use rtf_kafka::Embedded;
-use rtf_proto::{EventId, Known, LookupItem, Registry, RegistryError, Verdict};
+use rtf_proto::{EventId, Known, LookupItem, Outcome, Outcomes, Registry, RegistryError, Verdict};
 use rtf_registry::{Options, RegistryHandle};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -14,9 +14,10 @@ async fn tail(handle: &RegistryHandle, wanted: usize) -> Vec<String> {
 }
 
 async fn tail_of(handle: &RegistryHandle, partitions: u32, wanted: usize) -> Vec<String> {
-    let streams = futures::future::try_join_all((0..partitions).map(|p| handle.tail(p, 0)))
-        .await
-        .unwrap();
+    let streams =
+        futures::future::try_join_all((0..partitions).map(|p| handle.tail(p, 0, Outcomes::All)))
+            .await
+            .unwrap();
     let mut all = futures::stream::select_all(streams);
     let mut rows = Vec::new();
     while rows.len() < wanted {
@@ -162,7 +163,7 @@ async fn a_replica_that_serves_more_than_before_reads_what_it_lacks() {
     let status = part.handle.status().await.unwrap();
     let served: Vec<u32> = status.served.iter().map(|p| p.partition).collect();
     assert_eq!((served, status.roots), (vec![1], 3));
-    let error = part.handle.tail(2, 0).await.err().unwrap();
+    let error = part.handle.tail(2, 0, Outcomes::All).await.err().unwrap();
     assert!(error.to_string().contains("partition 2 is not served"));
     part.stop().await;
 
@@ -187,12 +188,55 @@ async fn what_cannot_fit_is_told_and_the_rest_goes_on() {
     assert_eq!(verdicts[0], Verdict::TooLarge);
     assert!(matches!(verdicts[1], Verdict::Registered(_)));
     // It may come with a split, or be served by another replica.
-    let tail = registry.handle.tail(7, 0).await.err().unwrap();
+    let tail = registry
+        .handle
+        .tail(7, 0, Outcomes::All)
+        .await
+        .err()
+        .unwrap();
     let words = tail.to_string();
     assert!(
         tail.is_retriable() && words.contains("partition 7 is not served"),
         "{words}"
     );
+    registry.stop().await;
+}
+
+/// What a reader of partition 0 that wants no rows is handed until it has been told that this is all up to `end`.
+async fn not_joined_up_to(handle: &RegistryHandle, end: u64) -> Vec<u64> {
+    let mut reader = handle.tail(0, 0, Outcomes::NotJoined).await.unwrap();
+    let (mut offsets, mut next) = (Vec::new(), 0);
+    while next < end {
+        let batch = tokio::time::timeout(Duration::from_secs(20), reader.next());
+        let batch = batch.await.unwrap().unwrap().unwrap();
+        offsets.extend(batch.records.iter().map(|record| record.offset));
+        next = batch.next;
+    }
+    offsets
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_what_was_not_joined_is_spared_the_rows_and_hears_how_far_it_is() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("t.joins", 1).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let one_partition = || Options {
+        partitions: 1,
+        ..options(data.path())
+    };
+    let registry = start_with(&broker.settings(), one_partition()).await;
+    let mut items = Vec::from_iter((0..30).map(|n| item(&format!("id {n}"), n)));
+    items[20].outcome = Outcome::Malformed;
+    let verdicts = registry.handle.register(items).await.unwrap();
+    let (malformed, end) = (offset(&verdicts[20]), offset(&verdicts[29]) + 1);
+
+    let from_memory = not_joined_up_to(&registry.handle, end).await;
+    assert_eq!(from_memory, [malformed]);
+    registry.stop().await;
+    // The memory of the newest begins anew: what was before is read from Kafka.
+    let registry = start_with(&broker.settings(), one_partition()).await;
+    let from_kafka = not_joined_up_to(&registry.handle, end).await;
+    assert_eq!(from_kafka, [malformed]);
     registry.stop().await;
 }
 
@@ -204,7 +248,7 @@ async fn a_replica_that_kafka_does_not_answer_sends_its_callers_elsewhere() {
     let registry = start(&broker.settings(), data.path()).await;
     let verdicts = registry.handle.register(vec![item("a", 1)]).await;
     assert!(matches!(verdicts.unwrap()[0], Verdict::Registered(_)));
-    let mut reader = registry.handle.tail(0, 0).await.unwrap();
+    let mut reader = registry.handle.tail(0, 0, Outcomes::All).await.unwrap();
     drop(broker);
     let ended = async {
         while let Some(batch) = reader.next().await {
@@ -218,7 +262,7 @@ async fn a_replica_that_kafka_does_not_answer_sends_its_callers_elsewhere() {
     assert!(error.unwrap().to_string().contains("cut off"));
     let refused = registry.handle.register(vec![item("b", 2)]).await;
     assert!(matches!(refused, Err(RegistryError::Unavailable(_))));
-    assert!(registry.handle.tail(0, 0).await.is_err());
+    assert!(registry.handle.tail(0, 0, Outcomes::All).await.is_err());
     assert!(!registry.handle.status().await.unwrap().ready);
     registry.stop.cancel();
 }

@@ -12,8 +12,8 @@ use rand::Rng;
 use rtf_joiner::JoinerHandle;
 use rtf_proto::{
     AcceptedStream, ForeignEvent, JoinVerdict, Joiner, JoinerError, JoinerStatus, Known,
-    LookupItem, Offset, PartitionId, Registration, Registry, RegistryError, RegistryStatus,
-    SourceId, Verdict, WakeupStream,
+    LookupItem, Offset, Outcomes, PartitionId, Registration, Registry, RegistryError,
+    RegistryStatus, SourceId, Verdict, WakeupStream,
 };
 use rtf_registry::RegistryHandle;
 use std::sync::Arc;
@@ -188,9 +188,12 @@ impl Registry for Registries {
         &self,
         partition: PartitionId,
         from: Offset,
+        outcomes: Outcomes,
     ) -> Result<AcceptedStream, RegistryError> {
         let (stream, life) = self
-            .ask_one(move |registry| Box::pin(async move { registry.tail(partition, from).await }))
+            .ask_one(move |registry| {
+                Box::pin(async move { registry.tail(partition, from, outcomes).await })
+            })
             .await?;
         let owner = self.owner.clone();
         Ok(stream::unfold(Some((stream, life, owner)), |open| async {
