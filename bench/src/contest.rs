@@ -25,6 +25,11 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Kafka is warm for a contender whose run took no less than this share of the Kafka CPU of the one before.
+const WARM: f64 = 0.9;
+/// Runs to warm it up, at the most.
+const WARM_UPS: u32 = 4;
+
 /// Before a latency is counted: what compiles while it runs needs a while.
 pub const WARM_UP: Duration = Duration::from_secs(10);
 /// How long a load goes on before and after a kill.
@@ -143,14 +148,22 @@ impl Contest {
         Ok(contest)
     }
 
-    /// Each once over the backlog, which is not counted: while Kafka's code is compiled everybody is slower, and each goes ways through it that nobody
-    /// went before.
+    /// Each over the backlog, which is not counted, until Kafka's work for it falls no further: while its code is compiled everybody is slower, each goes ways
+    /// through it that nobody went before, and a contender that sends few requests is long over before its ways are compiled.
     fn warm_up(&self) {
         for contender in self.all.iter().map(|results| results.contender) {
-            eprintln!("warming up Kafka for {}", contender.title());
             let oracle = oracle(&self.oracles, contender);
-            if let Err(error) = measure(&self.stage, contender, u32::MAX, oracle) {
-                eprintln!("FAILED: {error:#}");
+            let mut before = f64::INFINITY;
+            for turn in (0..WARM_UPS).map(|n| u32::MAX - n) {
+                eprintln!("warming up Kafka for {}", contender.title());
+                match measure(&self.stage, contender, turn, oracle) {
+                    Ok(run) if run.kafka_cpu < WARM * before => before = run.kafka_cpu,
+                    Ok(_) => break,
+                    Err(error) => {
+                        eprintln!("FAILED: {error:#}");
+                        break;
+                    }
+                }
             }
         }
     }
