@@ -169,10 +169,11 @@ impl CatchUp {
             next: from,
         };
         let (mut bytes, mut looked_at) = (0, 0);
-        let is_full = |batch: &AcceptedBatch, bytes| {
-            batch.records.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES || batch.next >= end
-        };
-        while !is_full(&batch, bytes) && looked_at < LOOKED_AT {
+        while batch.records.len() < BATCH_RECORDS
+            && bytes < BATCH_BYTES
+            && looked_at < LOOKED_AT
+            && batch.next < end
+        {
             let polled = tail.poll(POLL);
             looked_at += usize::from(matches!(polled, Polled::Record(_)));
             match polled {
