@@ -1,5 +1,6 @@
 //! Questions to the cluster, and making topics. Blocking, with time-outs.
 
+use crate::positions::Positions;
 use crate::refusal;
 use crate::rights::Rights;
 use crate::settings::{self, Quiet, create};
@@ -9,7 +10,6 @@ use crate::topic_id::{Asked, Described, describe};
 use crate::{Isolation, KafkaError, Settings};
 use futures::executor::block_on;
 use parking_lot::Mutex;
-use rdkafka::TopicPartitionList;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -376,27 +376,11 @@ impl Cluster {
         let info = self
             .topic(topic)?
             .ok_or_else(|| KafkaError::topic(topic, "no such topic"))?;
-        let mut config = self.settings.client();
-        config
-            .set("group.id", group)
-            .set("enable.auto.commit", "false");
-        let consumer: BaseConsumer<Quiet> = create(&config, Quiet)?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..info.partitions {
-            list.add_partition(topic, settings::partition(partition));
-        }
-        let committed = consumer
-            .committed_offsets(list, TIMEOUT)
-            .map_err(|e| KafkaError::topic(topic, e))?;
-        let position = |offset: rdkafka::Offset| match offset {
-            rdkafka::Offset::Offset(offset) => Some(offset.unsigned_abs()),
-            _ => None,
-        };
-        Ok(committed
-            .elements()
-            .iter()
-            .map(|e| (e.partition().unsigned_abs(), position(e.offset())))
-            .collect())
+        let partitions: Vec<_> = (0..info.partitions).collect();
+        let positions = Positions::open(&self.settings, group, topic)?;
+        let committed: BTreeMap<_, _> = positions.committed(&partitions)?.into_iter().collect();
+        let with_its_position = |p| (p, committed.get(&p).copied());
+        Ok(partitions.into_iter().map(with_its_position).collect())
     }
 
     /// No answer came: because the broker let us not in, or because there is none.

@@ -81,6 +81,13 @@ impl Embedded {
             .request_errors(RDKafkaApiKey::OffsetCommit, &[error]);
     }
 
+    /// The broker answers the next questions for positions as one does that is not the group's coordinator.
+    pub fn deny_coordinating(&self, questions: usize) {
+        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+        self.cluster()
+            .request_errors(RDKafkaApiKey::OffsetFetch, &vec![error; questions]);
+    }
+
     fn cluster(&self) -> MockCluster<'_, QuietProducer> {
         let cluster = self.host.client().mock_cluster();
         cluster.expect("the client was made with a mock cluster")

@@ -4,11 +4,20 @@ use crate::settings::{self, Quiet, create, signed};
 use crate::{KafkaError, Settings};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
 use rtf_proto::{Offset, PartitionId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after one that no coordinator answered.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What a broker says that is not the group's coordinator, or is not yet.
+const MOVING: [Code; 3] = [
+    Code::NotCoordinator,
+    Code::CoordinatorNotAvailable,
+    Code::CoordinatorLoadInProgress,
+];
 /// States of a group that has no members, as brokers write them.
 const WITHOUT_MEMBERS: [&str; 2] = ["Empty", "Dead"];
 
@@ -57,7 +66,9 @@ impl Positions {
     /// # Errors
     /// No answer.
     pub fn group(&self) -> Result<GroupState, KafkaError> {
-        let list = self.consumer.fetch_group_list(Some(&self.group), TIMEOUT);
+        let list = until_the_coordinator_answers(|| {
+            self.consumer.fetch_group_list(Some(&self.group), TIMEOUT)
+        });
         let list = list.map_err(|e| KafkaError::topic(&self.topic, e))?;
         let Some(group) = list.groups().iter().find(|g| g.name() == self.group) else {
             return Ok(GroupState {
@@ -81,7 +92,9 @@ impl Positions {
         partitions: &[PartitionId],
     ) -> Result<Vec<(PartitionId, Offset)>, KafkaError> {
         let list = self.list(partitions, |_| rdkafka::Offset::Invalid)?;
-        let committed = self.consumer.committed_offsets(list, TIMEOUT);
+        let committed = until_the_coordinator_answers(|| {
+            self.consumer.committed_offsets(list.clone(), TIMEOUT)
+        });
         Ok(offsets(&self.said(committed)?))
     }
 
@@ -112,10 +125,12 @@ impl Positions {
         let list = self.list(&partitions, |at| {
             rdkafka::Offset::Offset(signed(positions[at].1))
         })?;
-        self.said(self.consumer.commit(&list, CommitMode::Sync))
+        self.said(until_the_coordinator_answers(|| {
+            self.consumer.commit(&list, CommitMode::Sync)
+        }))
     }
 
-    fn said<T>(&self, result: rdkafka::error::KafkaResult<T>) -> Result<T, KafkaError> {
+    fn said<T>(&self, result: KafkaResult<T>) -> Result<T, KafkaError> {
         result.map_err(|e| KafkaError::topic(&self.topic, e))
     }
 
@@ -130,6 +145,20 @@ impl Positions {
             self.said(list.add_partition_offset(&self.topic, number, offset(at)))?;
         }
         Ok(list)
+    }
+}
+
+/// Asks again while a group's coordinator moves, or has yet to read its partition of `__consumer_offsets`: as after each start of a
+/// broker, and with the first group of all. librdkafka looks for the coordinator again then, and leaves the question to the caller.
+fn until_the_coordinator_answers<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(|e| e.rdkafka_error_code());
+        if !code.is_some_and(|code| MOVING.contains(&code)) || Instant::now() >= deadline {
+            return answer;
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -118,6 +118,18 @@ fn a_tail_leaves_no_position_in_its_group() {
 }
 
 #[test]
+fn positions_are_asked_for_again_while_the_coordinator_moves() {
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("clicks", 2).unwrap();
+    let cluster = Cluster::connect(&broker.settings()).unwrap();
+    broker.deny_coordinating(2);
+    assert_eq!(
+        cluster.committed("clicks.dispatcher", "clicks").unwrap(),
+        [(0, None), (1, None)]
+    );
+}
+
+#[test]
 fn a_poll_ends_soon_however_long_it_may_take() {
     let broker = Embedded::start().unwrap();
     broker.create_topic("log", 1).unwrap();
