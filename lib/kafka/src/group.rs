@@ -1,9 +1,10 @@
 //! Reading as a member of a consumer group, cooperatively.
 
-use crate::polled::{LONGEST_POLL, polled};
+use crate::polled::polled;
 use crate::settings::{self, create, log, signed, watermarks};
 #[cfg(feature = "simulation")]
 use crate::simulated;
+use crate::waiting::Waiting;
 use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -103,7 +104,7 @@ pub struct GroupReader<H: GroupEvents> {
 }
 
 enum Client<H: GroupEvents> {
-    Native(BaseConsumer<Context<H>>),
+    Native(Waiting<Context<H>>),
     #[cfg(feature = "simulation")]
     Simulated(simulated::Membership<H>),
 }
@@ -119,7 +120,7 @@ impl<H: GroupEvents> Client<H> {
             topic: options.topic.clone(),
             events,
         };
-        let consumer: BaseConsumer<_> = create(&config(settings, options), context)?;
+        let consumer = Waiting::new(create(&config(settings, options), context)?);
         consumer
             .subscribe(&[&options.topic])
             .map_err(|e| KafkaError::topic(&options.topic, e))?;
@@ -146,9 +147,7 @@ impl<H: GroupEvents> GroupReader<H> {
     /// The next thing, at the latest after `timeout`, and never later than after 100 ms; calls the [`GroupEvents`].
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
         match &self.client {
-            Client::Native(consumer) => {
-                polled(&self.topic, consumer.poll(timeout.min(LONGEST_POLL)))
-            }
+            Client::Native(consumer) => polled(&self.topic, consumer.poll(timeout)),
             #[cfg(feature = "simulation")]
             Client::Simulated(membership) => membership.poll(),
         }

@@ -21,6 +21,7 @@ pub mod simulated;
 mod tail;
 mod topic_id;
 mod transactor;
+mod waiting;
 
 pub use appender::{AppendError, Appender, AppenderOptions, Deliveries};
 pub use cluster::{Cluster, TopicInfo};

@@ -114,7 +114,9 @@ impl Settings {
             .set("socket.connection.setup.timeout.ms", "3000")
             // When a broker dies librdkafka asks once who leads its partitions now, and is told: the dead one, until the controller has missed it. The
             // next question is this one.
-            .set("topic.metadata.refresh.interval.ms", "2000");
+            .set("topic.metadata.refresh.interval.ms", "1000")
+            // While no broker answers, what is known of a topic is not given up sooner for it: three intervals would be the default.
+            .set("metadata.max.age.ms", "6000");
         for (key, value) in &self.properties {
             config.set(key, value);
         }

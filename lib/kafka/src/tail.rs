@@ -1,13 +1,14 @@
 //! Reading given partitions from given offsets: no group, no committed offsets, no silent reset (RULE 4).
 
-use crate::polled::{LONGEST_POLL, polled};
+use crate::polled::polled;
 use crate::settings::{self, Quiet, create, signed, watermarks};
 #[cfg(feature = "simulation")]
 use crate::simulated;
+use crate::waiting::Waiting;
 use crate::{Isolation, KafkaError, Polled, Settings};
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
 use rtf_proto::{Offset, PartitionId};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub struct Tail {
 }
 
 enum Client {
-    Native(BaseConsumer<Quiet>),
+    Native(Waiting<Quiet>),
     #[cfg(feature = "simulation")]
     Simulated(simulated::Cursors),
 }
@@ -51,7 +52,8 @@ impl Client {
         if let Some(client) = simulated::client(settings) {
             return Ok(Self::Simulated(simulated::Cursors::new(client, _topic)));
         }
-        Ok(Self::Native(create(&config(settings, isolation), Quiet)?))
+        let consumer = create(&config(settings, isolation), Quiet)?;
+        Ok(Self::Native(Waiting::new(consumer)))
     }
 }
 
@@ -136,7 +138,7 @@ impl Tail {
     pub fn poll(&self, timeout: Duration) -> Polled<'_> {
         match &self.client {
             Client::Native(consumer) => {
-                let met = consumer.poll(timeout.min(LONGEST_POLL));
+                let met = consumer.poll(timeout);
                 polled(&self.topic, met.filter(|met| !is_about_a_group(met)))
             }
             #[cfg(feature = "simulation")]
