@@ -1,5 +1,6 @@
 //! Questions to the cluster, and making topics. Blocking, with time-outs.
 
+use crate::administering::Administering;
 use crate::positions::Positions;
 use crate::refusal;
 use crate::rights::Rights;
@@ -48,7 +49,7 @@ pub struct Cluster {
 }
 
 enum Admin {
-    Native(AdminClient<Quiet>),
+    Native(Administering),
     #[cfg(feature = "simulation")]
     Simulated(String),
 }
@@ -68,7 +69,7 @@ impl Cluster {
         // A partition's end is where its last record stands, also behind a transaction that hangs.
         config.set("isolation.level", Isolation::ReadUncommitted.as_str());
         Ok(Self {
-            admin: Admin::Native(create(&config, Quiet)?),
+            admin: Admin::Native(Administering::new(&config)?),
             settings: settings.clone(),
         })
     }

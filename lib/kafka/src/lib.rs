@@ -3,6 +3,7 @@
 //! Reading is blocking and belongs on an OS thread of the caller's (RULE 13); nothing here starts one, but for
 //! the producers' own polling thread.
 
+mod administering;
 mod appender;
 mod cluster;
 mod cursors;
