@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -329,6 +330,52 @@ async fn a_kafka_that_is_away_is_waited_for() {
     running.stop().await.unwrap();
 }
 
+fn url(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Over gRPC, until it stops.
+fn serve(
+    running: &Running,
+    listener: TcpListener,
+) -> JoinHandle<Result<(), tonic::transport::Error>> {
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = tonic::transport::Server::builder()
+        .add_service(rtf_joiner::service(Arc::new(running.joiner.clone())));
+    let stopped = running.shutdown.clone().cancelled_owned();
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+}
+
+/// A dispatcher that began before all joiners were there heard only of those keys that it happened to ask the others for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joiner_that_comes_later_is_listened_to_as_well() {
+    let (broker, sender) = broker();
+    let mut running = start(options(), &broker.settings());
+    running.until(|now| *now == Readiness::Ready).await;
+    let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let late = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (place, urls) = (late.local_addr().unwrap(), [url(&there), url(&late)]);
+    drop(late);
+    serve(&running, there);
+
+    let client = JoinerClient::new(Endpoints::new(&urls).unwrap());
+    let mut wakeups = client.wakeups().await.unwrap();
+    let mut other = start(options(), &broker.settings());
+    other.until(|now| *now == Readiness::Ready).await;
+    serve(&other, TcpListener::bind(place).await.unwrap());
+    let ended = tokio::time::timeout(SOON, wakeups.next()).await.unwrap();
+    assert_eq!(ended, None, "so that all are subscribed to anew");
+
+    let mut wakeups = client.wakeups().await.unwrap();
+    let verdicts = other.joiner.join(vec![foreign("y", "b")]).await.unwrap();
+    assert_eq!(verdicts, [JoinVerdict::NotFound]);
+    send(&sender, 1, "2", Some(r#"{"id":"2","from":"b"}"#));
+    let woken = tokio::time::timeout(SOON, wakeups.next()).await.unwrap();
+    assert_eq!(woken, Some(vec![JoinKey::from("b")]), "wanted at the other");
+    running.stop().await.unwrap();
+    other.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_is_the_same_over_grpc() {
     let (broker, sender) = broker();
@@ -338,13 +385,9 @@ async fn the_port_is_the_same_over_grpc() {
     let mut running = start(options(), &broker.settings());
     running.until(|now| *now == Readiness::Ready).await;
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let server = tonic::transport::Server::builder()
-        .add_service(rtf_joiner::service(Arc::new(running.joiner.clone())));
-    let stopped = running.shutdown.clone().cancelled_owned();
-    let server = tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = url(&listener);
+    let server = serve(&running, listener);
 
     let client = JoinerClient::new(Endpoints::new(&[url]).unwrap());
     let mut wakeups = client.wakeups().await.unwrap();

@@ -13,12 +13,8 @@ use futures::future::join_all;
 use futures::stream::{self, BoxStream};
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
-
-/// One that does not take a listener within this is not listened to, until all are asked again.
-const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A joiner in another process, or several, which hold everything or a part of the primary topic's partitions each.
 #[derive(Debug)]
@@ -98,7 +94,7 @@ impl JoinerClient {
     }
 }
 
-fn named(url: &str, error: JoinerError) -> JoinerError {
+pub(super) fn named(url: &str, error: JoinerError) -> JoinerError {
     match error {
         JoinerError::Unavailable(words) => JoinerError::Unavailable(format!("{url}: {words}")),
         other => other,
@@ -155,35 +151,27 @@ impl Joiner for JoinerClient {
         if is_answered { Ok(verdicts) } else { Err(last) }
     }
 
-    /// Listens to every joiner that answers: a key is wanted at whichever was asked. The stream ends when any of
-    /// them ends, or when somebody comes to hold a partition, who does not know what is wanted: so that the caller subscribes anew to all.
+    /// Listens to every joiner that answers: a key is wanted at whichever was asked. The stream ends when any of them ends, when one that did not
+    /// answer does, or when somebody comes to hold a partition, who does not know what is wanted: so that the caller subscribes anew to all.
     async fn wakeups(&self) -> Result<WakeupStream, JoinerError> {
         let mut known = self.joiners().known();
         let gains = known.borrow().gains;
-        let subscribed = self
-            .joiners
-            .endpoints
-            .all()
-            .into_iter()
-            .map(|at| async move {
-                let (url, mut stub) = self.joiners.stub(at);
-                let subscribing = stub.wakeups(pb::WakeupsRequest {});
-                match tokio::time::timeout(LISTEN_WITHIN, subscribing).await {
-                    Ok(answer) => answer.map_err(|status| named(url, status.into())),
-                    Err(_) => Err(JoinerError::Unavailable(format!("{url}: no answer"))),
-                }
-            });
+        let all = self.joiners.endpoints.all();
+        let listened = join_all(all.iter().map(|at| self.joiners.listen(*at))).await;
         let mut streams: Vec<BoxStream<'static, Option<Vec<JoinKey>>>> = Vec::new();
+        let mut absent = Vec::new();
         let mut last = JoinerError::Unavailable("no endpoint".into());
-        for stream in join_all(subscribed).await {
+        for (at, stream) in all.into_iter().zip(listened) {
             match stream {
                 Ok(stream) => {
                     let keys = stream
-                        .into_inner()
                         .map(|item| Some(item.ok()?.keys.into_iter().map(JoinKey::new).collect()));
                     streams.push(keys.chain(stream::once(async { None })).boxed());
                 }
-                Err(error) => last = error,
+                Err(error) => {
+                    absent.push(at);
+                    last = error;
+                }
             }
         }
         if streams.is_empty() {
@@ -195,11 +183,13 @@ impl Joiner for JoinerClient {
                 std::future::pending().await
             }
         };
+        let back = self.joiners.clone().one_of(absent);
         let merged = stream::select_all(streams);
         Ok(merged
             .take_while(|item| std::future::ready(item.is_some()))
             .filter_map(std::future::ready)
             .take_until(gained)
+            .take_until(Box::pin(back))
             .boxed())
     }
 

@@ -1,19 +1,23 @@
 //! The joiners a client may ask, and what is known of who holds what: asked for in the background, all the time.
 
 use super::holders::{Holders, Routes};
+use super::joiner::named;
 use super::{Endpoints, MAX_MESSAGE_BYTES};
-use crate::pb;
 use crate::pb::joiner_client::JoinerClient as Stub;
+use crate::{JoinerError, pb};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 /// Who does not say what it holds within this is silent.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// Who does not take a listener within this is absent.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 /// Between two rounds of questions.
 const ASK_EVERY: Duration = Duration::from_millis(300);
 
@@ -70,6 +74,33 @@ impl Joiners {
         let mut known = self.known();
         let known = known.wait_for(|known| known.is_complete).await;
         Arc::clone(&known.expect("its sender is here").routes)
+    }
+
+    /// Listens to one.
+    ///
+    /// # Errors
+    /// It takes no listener in time.
+    pub async fn listen(&self, at: usize) -> Result<Streaming<pb::WakeupsResponse>, JoinerError> {
+        let (url, mut stub) = self.stub(at);
+        let subscribing = stub.wakeups(pb::WakeupsRequest {});
+        match tokio::time::timeout(LISTEN_WITHIN, subscribing).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(named(url, status.into())),
+            Err(_) => Err(JoinerError::Unavailable(format!("{url}: no answer"))),
+        }
+    }
+
+    /// Returns when one of these takes a listener. It may be asked for partners like any other then, and what it is asked for is wanted there.
+    pub async fn one_of(self: Arc<Self>, absent: Vec<usize>) {
+        while !absent.is_empty() {
+            tokio::time::sleep(ASK_EVERY).await;
+            for at in &absent {
+                if self.listen(*at).await.is_ok() {
+                    return;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     async fn ask(&self) {
