@@ -122,11 +122,15 @@ impl Meter {
         }
     }
 
-    /// Whether rows come, and in time, for a while now.
-    pub(crate) fn is_calm(&self) -> bool {
+    /// Whether rows come, and in time, for a while now, all of it after `since`: what was in time before a fault says nothing of it.
+    pub(crate) fn is_calm_since(&self, since: Duration) -> bool {
         let mut book = lock(&self.book);
         let now = book.begun.elapsed();
-        let last = book.ticks_between(now.saturating_sub(CALM), now);
+        let from = now.saturating_sub(CALM);
+        if from < since {
+            return false;
+        }
+        let last = book.ticks_between(from, now);
         let in_time = last
             .iter()
             .all(|tick| u128::from(tick.slowest_ms) <= LATE.as_millis());

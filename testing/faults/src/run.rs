@@ -105,7 +105,7 @@ pub(crate) fn load(stage: &Stage, plan: &Plan) -> Result<(Clicks, Load)> {
 
 /// A round has each kind once, in an order of its own; so many rounds as there is time for.
 fn shoot(stage: &mut Stage, plan: &Plan, load: &Load, ledger: &mut Ledger) -> Result<()> {
-    settle(stage, load, "the beginning")?;
+    settle(stage, load, "the beginning", Duration::ZERO)?;
     loop {
         let mut round = plan.kinds.clone();
         round.shuffle(&mut stage.rng);
@@ -161,7 +161,7 @@ fn one(
         (begun.heal)(stage).with_context(|| format!("{} is not healed", kind.name))?;
     }
     let healing = stage.healed.take().unwrap_or(healing);
-    let is_calm = settle(stage, load, &stage.during.clone())?;
+    let is_calm = settle(stage, load, &stage.during.clone(), healing)?;
     // With the load over nothing more can be said of it.
     if is_calm.is_none() {
         return Ok(());
@@ -187,10 +187,10 @@ fn one(
     Ok(())
 }
 
-/// Waits until all is well: everybody ready, Redis in step, rows in time. Whether it came so far; none if the load ended before.
-fn settle(stage: &mut Stage, load: &Load, after: &str) -> Result<Option<bool>> {
+/// Waits until all is well since then: everybody ready, Redis in step, rows in time. Whether it came so far; none if the load ended before.
+fn settle(stage: &mut Stage, load: &Load, after: &str, since: Duration) -> Result<Option<bool>> {
     let is_calm = stage.tend_until(CALM_WITHIN, |stage| {
-        stage.meter.is_calm() || load.is_finished()
+        stage.meter.is_calm_since(since) || load.is_finished()
     })?;
     if !is_calm {
         stage.say(&format!(
