@@ -1,7 +1,7 @@
 //! Kafka, as the rest of the house wants to see it. The only crate that says `rdkafka`.
 //!
 //! Reading is blocking and belongs on an OS thread of the caller's (RULE 13); nothing here starts one, but for
-//! the producers' own polling thread.
+//! the producers' own polling thread, and one on which a client for administration ends.
 
 mod administering;
 mod appender;

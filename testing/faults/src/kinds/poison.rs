@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rand::Rng;
-use rtf_kafka::Cluster;
+use rtf_kafka::{Cluster, Settings};
 use rtf_proto::naming;
 use rtf_synth::CLICKS;
-use rtf_testing::{Fate, POISON_KEY};
+use rtf_testing::{Fate, POISON_KEY, wait_until};
 
 use crate::kind::{Begun, Kind, Need, Wanted};
 use crate::stage::Stage;
@@ -15,6 +15,7 @@ use crate::stage::Stage;
 /// Records in each topic at once.
 const RECORDS: u32 = 50;
 const LENGTH_MAX: usize = 2_000;
+const NAMED_WITHIN: Duration = Duration::from_secs(60);
 const FLUSH_WITHIN: Duration = Duration::from_secs(150);
 
 pub(crate) const KINDS: &[Kind] = &[
@@ -59,16 +60,26 @@ fn poison_inputs(stage: &mut Stage) -> Result<Begun> {
     Begun::and_over("clicks and queries")
 }
 
-fn poison_ours(stage: &mut Stage) -> Result<Begun> {
-    let cluster = Cluster::connect(stage.checker.settings())?;
+/// Each topic that we write, and its partitions.
+fn our_topics(settings: &Settings) -> Result<Vec<(String, u32)>> {
+    let cluster = Cluster::connect(settings)?;
     let mut topics = cluster.topics(&format!("{}.retry.", CLICKS.name))?;
     topics.push(naming::log_topic(CLICKS.name));
     topics.push(naming::dead_letter_topic(CLICKS.name));
-    for topic in &topics {
-        let info = cluster.topic(topic)?;
-        let partitions = info
-            .with_context(|| format!("there is no {topic}"))?
-            .partitions;
+    let with_partitions = |topic: String| {
+        let info = cluster.topic(&topic)?;
+        let info = info.with_context(|| format!("there is no {topic}"))?;
+        Ok((topic, info.partitions))
+    };
+    topics.into_iter().map(with_partitions).collect()
+}
+
+fn poison_ours(stage: &mut Stage) -> Result<Begun> {
+    // A broker may be away for another reason.
+    let topics = wait_until("Kafka names our topics", NAMED_WITHIN, || {
+        our_topics(stage.checker.settings()).ok()
+    })?;
+    for (topic, partitions) in &topics {
         for number in 0..RECORDS {
             let value = garbage(stage);
             let partition = Some(number % partitions);
@@ -78,5 +89,6 @@ fn poison_ours(stage: &mut Stage) -> Result<Begun> {
         }
     }
     stage.sender.flush(FLUSH_WITHIN)?;
-    Begun::and_over(topics.join(", "))
+    let names: Vec<_> = topics.into_iter().map(|(topic, _)| topic).collect();
+    Begun::and_over(names.join(", "))
 }
