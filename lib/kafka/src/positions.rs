@@ -6,12 +6,10 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
 use rtf_proto::{Offset, PartitionId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after one that no coordinator answered.
-const PAUSE: Duration = Duration::from_millis(100);
 /// What a broker says that is not the group's coordinator, or is not yet.
 const MOVING: [Code; 3] = [
     Code::NotCoordinator,
@@ -148,18 +146,10 @@ impl Positions {
     }
 }
 
-/// Asks again while a group's coordinator moves, or has yet to read its partition of `__consumer_offsets`: as after each start of a
-/// broker, and with the first group of all. librdkafka looks for the coordinator again then, and leaves the question to the caller.
-fn until_the_coordinator_answers<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        let answer = ask();
-        let code = answer.as_ref().err().and_then(|e| e.rdkafka_error_code());
-        if !code.is_some_and(|code| MOVING.contains(&code)) || Instant::now() >= deadline {
-            return answer;
-        }
-        std::thread::sleep(PAUSE);
-    }
+/// A group's coordinator moves, or has yet to read its partition of `__consumer_offsets`, after each start of a broker and with the first group of all.
+/// librdkafka looks for the coordinator again then, and leaves the question to the caller.
+fn until_the_coordinator_answers<T>(ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    settings::ask_until_decided(TIMEOUT, &MOVING, ask)
 }
 
 fn offsets(list: &TopicPartitionList) -> Vec<(PartitionId, Offset)> {

@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
 use rtf_proto::Offset;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -239,8 +239,33 @@ pub(crate) fn partitions<C: ClientContext>(
     Ok(u32::try_from(partitions).unwrap_or(u32::MAX))
 }
 
-/// Between two questions to a partition whose leader is being elected.
+/// Between two questions to a cluster that has yet to decide who answers.
 const ELECTION_POLL: Duration = Duration::from_millis(50);
+/// What is said of a partition without a leader, or with a new one.
+const ELECTING: [Code; 5] = [
+    Code::NotLeaderForPartition,
+    Code::LeaderNotAvailable,
+    Code::OffsetNotAvailable,
+    Code::UnknownTopicOrPartition,
+    Code::UnknownPartition,
+];
+
+/// Asks again within that time, as long as the answer is one of these.
+pub(crate) fn ask_until_decided<T>(
+    within: Duration,
+    undecided: &[Code],
+    mut ask: impl FnMut() -> KafkaResult<T>,
+) -> KafkaResult<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(Native::rdkafka_error_code);
+        if !code.is_some_and(|code| undecided.contains(&code)) || Instant::now() >= deadline {
+            return answer;
+        }
+        std::thread::sleep(ELECTION_POLL);
+    }
+}
 
 /// The partition's first offset and its end (one past the last). A topic made a moment ago may have no leader yet, and a new leader may not know its
 /// high watermark yet (KIP-207): asked again until `timeout`.
@@ -250,29 +275,10 @@ pub(crate) fn watermarks<C: ClientContext>(
     number: u32,
     timeout: Duration,
 ) -> Result<(Offset, Offset), KafkaError> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        match client.fetch_watermarks(topic, partition(number), timeout) {
-            Ok((first, end)) => {
-                return Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()));
-            }
-            Err(Native::MetadataFetch(
-                Code::NotLeaderForPartition
-                | Code::LeaderNotAvailable
-                | Code::OffsetNotAvailable
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownPartition,
-            )) if Instant::now() < deadline => {
-                std::thread::sleep(ELECTION_POLL);
-            }
-            Err(error) => {
-                return Err(KafkaError::topic(
-                    topic,
-                    format!("partition {number}: {error}"),
-                ));
-            }
-        }
-    }
+    let ask = || client.fetch_watermarks(topic, partition(number), timeout);
+    let (first, end) = ask_until_decided(timeout, &ELECTING, ask)
+        .map_err(|error| KafkaError::topic(topic, format!("partition {number}: {error}")))?;
+    Ok((first.max(0).unsigned_abs(), end.max(0).unsigned_abs()))
 }
 
 #[cfg(test)]

@@ -5,50 +5,33 @@
 //! asked what there is, and says when there is something again.
 
 use crate::polled::LONGEST_POLL;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 /// The consumer.
 pub(crate) struct Waiting<C: ConsumerContext + 'static> {
     consumer: BaseConsumer<C>,
-    bell: Arc<Bell>,
-}
-
-/// Rings when the consumer's queue has something again.
-#[derive(Default)]
-struct Bell {
-    has_rung: Mutex<bool>,
-    rings: Condvar,
-}
-
-impl Bell {
-    /// Called by librdkafka, which holds its queue meanwhile.
-    fn ring(&self) {
-        *self.has_rung.lock() = true;
-        self.rings.notify_one();
-    }
-
-    fn wait(&self, longest: Duration) {
-        let mut has_rung = self.has_rung.lock();
-        if !*has_rung {
-            self.rings.wait_for(&mut has_rung, longest);
-        }
-        *has_rung = false;
-    }
+    /// Has a word in it as soon as the consumer's queue has something again.
+    news: Mutex<Receiver<()>>,
 }
 
 impl<C: ConsumerContext + 'static> Waiting<C> {
     /// One that has not been told yet what to read.
     pub fn new(mut consumer: BaseConsumer<C>) -> Self {
-        let bell = Arc::new(Bell::default());
-        let rung = bell.clone();
-        consumer.set_nonempty_callback(move || rung.ring());
-        Self { consumer, bell }
+        let (tells, news) = mpsc::sync_channel(1);
+        consumer.set_nonempty_callback(move || {
+            // One word is as good as two. librdkafka holds its queue meanwhile.
+            let _ = tells.try_send(());
+        });
+        Self {
+            consumer,
+            news: Mutex::new(news),
+        }
     }
 
     /// The next thing, at the latest after `timeout`, and never later than after 100 ms.
@@ -57,7 +40,8 @@ impl<C: ConsumerContext + 'static> Waiting<C> {
         if at_once.is_some() || timeout.is_zero() {
             return at_once;
         }
-        self.bell.wait(timeout.min(LONGEST_POLL));
+        // Or nothing in time.
+        let _ = self.news.lock().recv_timeout(timeout.min(LONGEST_POLL));
         self.consumer.poll(Duration::ZERO)
     }
 }
