@@ -28,6 +28,8 @@ pub(crate) enum Wanted {
     Slowest(Duration),
     /// All is at full speed so long after it was healed.
     AfterHealing(Duration),
+    /// No row is late any more so long after Kafka has found new leaders for what a broker led.
+    BehindKafka(Duration),
     /// It is only measured.
     Measured,
 }

@@ -18,6 +18,8 @@ pub(crate) struct Shot {
     pub(crate) seen: Seen,
     /// From the healing until no row was late any more.
     pub(crate) after_healing: Duration,
+    /// Until others led what the broker that was struck had led, if one was.
+    pub(crate) kafka: Option<Duration>,
     /// It never became well again in time.
     pub(crate) is_open: bool,
 }
@@ -63,6 +65,7 @@ pub(crate) struct Done {
     pub(crate) slowest_ms: u128,
     pub(crate) full_speed_ms: u128,
     pub(crate) after_healing_ms: u128,
+    pub(crate) kafka_ms: Option<u128>,
 }
 
 /// A line of the report.
@@ -83,6 +86,8 @@ pub(crate) struct Line {
     pub(crate) full_speed_ms: Spread,
     /// The same from its healing.
     pub(crate) after_healing_ms: Spread,
+    /// From a broker's death until Kafka had new leaders, if it was one.
+    pub(crate) kafka_ms: Option<Spread>,
     /// What is wanted, in words.
     pub(crate) wanted: String,
     /// How often it was not met.
@@ -109,6 +114,7 @@ impl Ledger {
             slowest_ms: shot.seen.slowest.as_millis(),
             full_speed_ms: shot.seen.full_speed.as_millis(),
             after_healing_ms: shot.after_healing.as_millis(),
+            kafka_ms: shot.kafka.map(|took| took.as_millis()),
         });
         done.collect()
     }
@@ -126,9 +132,13 @@ fn line(shots: &[&Shot]) -> Line {
     let kind = shots[0].kind;
     let alone: Vec<_> = shots.iter().filter(|shot| !shot.has_company).collect();
     let spread = |of: fn(&Shot) -> Duration| Spread::of(alone.iter().map(|shot| of(shot)));
+    let kafka: Vec<_> = alone.iter().filter_map(|shot| shot.kafka).collect();
     let missed = |shot: &&&Shot| match kind.wanted {
         Wanted::Slowest(bound) => shot.seen.slowest > bound,
         Wanted::AfterHealing(bound) => shot.after_healing > bound,
+        Wanted::BehindKafka(bound) => shot
+            .kafka
+            .is_none_or(|kafka| shot.seen.full_speed > kafka + bound),
         Wanted::Measured => false,
     };
     Line {
@@ -141,9 +151,11 @@ fn line(shots: &[&Shot]) -> Line {
         slowest_ms: spread(|shot| shot.seen.slowest),
         full_speed_ms: spread(|shot| shot.seen.full_speed),
         after_healing_ms: spread(|shot| shot.after_healing),
+        kafka_ms: (!kafka.is_empty()).then(|| Spread::of(kafka.into_iter())),
         wanted: match kind.wanted {
             Wanted::Slowest(bound) => format!("slowest ≤ {bound:?}"),
             Wanted::AfterHealing(bound) => format!("healed ≤ {bound:?}"),
+            Wanted::BehindKafka(bound) => format!("full speed ≤ Kafka's + {bound:?}"),
             Wanted::Measured => "–".into(),
         },
         missed: alone.iter().copied().filter(missed).count(),

@@ -4,6 +4,7 @@
 mod isolation;
 mod kind;
 mod kinds;
+mod leaders;
 mod ledger;
 mod meter;
 mod network;

@@ -99,9 +99,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "\n| kind | times | gap ms p50/p99/max | slowest event | full speed after | full speed after healing | wanted | missed |"
+            "\n| kind | times | gap ms p50/p99/max | slowest event | full speed after | full speed after healing | Kafka itself | wanted | missed |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|---|")?;
         for line in &self.kinds {
             let Line {
                 kind,
@@ -113,9 +113,10 @@ impl fmt::Display for Report {
             } = line;
             let (gap, slowest) = (shown(line.gap_ms), shown(line.slowest_ms));
             let (full, healed) = (shown(line.full_speed_ms), shown(line.after_healing_ms));
+            let kafka = line.kafka_ms.map_or_else(|| "–".into(), shown);
             writeln!(
                 f,
-                "| {kind} | {times} ({alone} alone) | {gap} | {slowest} | {full} | {healed} | {wanted} | {missed} |"
+                "| {kind} | {times} ({alone} alone) | {gap} | {slowest} | {full} | {healed} | {kafka} | {wanted} | {missed} |"
             )?;
         }
         for exit in &self.exits {

@@ -19,7 +19,7 @@ const fn kind(name: &'static str, does: &'static str, heals: &'static str) -> Ki
         heals,
         needs: Need::Nothing,
         hold: AWAY,
-        wanted: Wanted::Measured,
+        wanted: Wanted::BehindKafka(Duration::from_secs(2)),
         begin: kill,
     }
 }
@@ -59,7 +59,9 @@ pub(crate) const KINDS: &[Kind] = &[
 
 fn one(stage: &mut Stage) -> usize {
     let nodes: Vec<usize> = (0..BROKERS).collect();
-    stage.pick(&nodes)
+    let node = stage.pick(&nodes);
+    stage.struck = i32::try_from(node).ok();
+    node
 }
 
 fn back(stage: &mut Stage, node: usize) -> Result<()> {
