@@ -26,6 +26,12 @@ impl Pauses {
         }
     }
 
+    /// Whether any partition is paused.
+    #[cfg(feature = "simulation")]
+    pub fn any(&self) -> bool {
+        !self.paused.is_empty()
+    }
+
     /// The way from here to `wanted`, of all that are `assigned`.
     pub fn change(&self, wanted: &BTreeSet<PartitionId>, assigned: &[PartitionId]) -> Change {
         let (to_pause, to_flow): (Vec<_>, Vec<_>) =

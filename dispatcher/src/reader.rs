@@ -737,6 +737,9 @@ impl Reader {
 /// Simulated time passes in milliseconds.
 #[cfg(feature = "simulation")]
 const LEAST_REST: Duration = Duration::from_millis(1);
+/// The longest look into an empty topic.
+#[cfg(feature = "simulation")]
+const SIMULATED_POLL: Duration = Duration::from_millis(500);
 
 fn announced_mark(mark: Offset) -> Offset {
     match mutant::is("mark-beyond-the-mark") {
@@ -771,15 +774,23 @@ impl Reader {
     async fn read_simulated(&mut self) -> Result<(), KafkaError> {
         let reader = self.join()?;
         while !self.halt.is_cancelled() {
+            let (was_stuck, was_paused) = (self.is_stuck(), self.pauses.any());
             self.supply = Supply::Dry;
-            if !self.is_stuck() {
+            if !was_stuck {
                 self.poll(&reader)?;
             }
             self.attend(&reader);
+            let is_paused = self.pauses.any();
+            // There may be more at hand when nobody has looked, or a partition has just been resumed.
+            let is_dry = self.supply == Supply::Dry && !was_stuck && (is_paused || !was_paused);
             if self.is_stuck() {
                 tokio::time::sleep(POLL_WITHOUT_ROOM).await;
-            } else if self.supply == Supply::Dry {
-                let longest = self.patience().max(LEAST_REST);
+            } else if is_dry {
+                let longest = match self.patience() {
+                    // News of the topic end it, as they end a poll; and nothing is to be resumed.
+                    POLL if !is_paused => SIMULATED_POLL,
+                    patience => patience.max(LEAST_REST),
+                };
                 rtf_kafka::simulated::rest(&self.topic, longest).await;
             }
         }

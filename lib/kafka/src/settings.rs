@@ -85,7 +85,7 @@ impl Settings {
     /// Whether it talks to a Kafka that is made up, on threads that are.
     #[cfg(feature = "simulation")]
     pub fn is_simulated(&self) -> bool {
-        crate::simulated::client(self).is_some()
+        crate::simulated::is_named(self)
     }
 
     /// Whether topics keep the partitions they were made with: those of the embedded broker do.

@@ -137,6 +137,11 @@ pub fn settings(client: &str) -> Settings {
     }
 }
 
+/// Whether settings are of this module.
+pub(crate) fn is_named(settings: &Settings) -> bool {
+    settings.bootstrap.starts_with(SCHEME)
+}
+
 /// The client's name, if its settings are of this module.
 pub(crate) fn client(settings: &Settings) -> Option<String> {
     settings.bootstrap.strip_prefix(SCHEME).map(str::to_owned)
@@ -291,21 +296,26 @@ impl<H: GroupEvents> Membership<H> {
     }
 
     pub fn poll(&self) -> Polled<'static> {
-        match kafka().order(self.member) {
-            None => return self.cursors.poll(),
-            Some(Order::Assigned(positions)) => {
+        while let Some(order) = kafka().order(self.member) {
+            self.obey(order);
+        }
+        self.cursors.poll()
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::Assigned(positions) => {
                 let partitions: Vec<_> = positions.iter().map(|(p, _)| *p).collect();
                 let starts = positions.iter().map(|(p, next)| (*p, Start::Offset(*next)));
                 self.cursors.add(&starts.collect::<Vec<_>>());
                 self.events.assigned(&partitions);
             }
-            Some(Order::Revoked(partitions)) => self.revoked(&partitions),
-            Some(Order::Lost(partitions)) => {
+            Order::Revoked(partitions) => self.revoked(&partitions),
+            Order::Lost(partitions) => {
                 self.cursors.drop_all(&partitions);
                 self.events.lost(&partitions);
             }
         }
-        Polled::Idle
     }
 
     fn revoked(&self, partitions: &[PartitionId]) {

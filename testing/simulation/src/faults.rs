@@ -29,6 +29,7 @@ pub fn lies(plan: &Plan) -> Lies {
     Lies {
         lost_acks: share(Fault::LostAck, 40),
         ghosts: share(Fault::Ghost, 40),
+        are_old: !plan.is_small,
         truncated: share(Fault::Truncation, 40),
         doubled: share(Fault::Double, 40),
         gaps: share(Fault::Gap, 100),

@@ -1,6 +1,7 @@
 //! The simulated Kafka, which lies as the real one does: acknowledgements get lost, appends that failed arrive minutes later or twice, leaders
 //! change and take what was not replicated with them, offsets have gaps, clocks jump, groups rebalance at any moment.
 
+mod agenda;
 mod group;
 mod lies;
 mod topic;
@@ -11,14 +12,16 @@ pub use topic::Topic;
 use crate::machine::{BEGINNING_MS, now_ms};
 use crate::trace::trace;
 use crate::world::world;
+use agenda::{Agenda, Step};
 use group::Group;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rtf_kafka::simulated::{Append, Fetched, MemberId, Order, SimulatedKafka};
-use rtf_kafka::{AppendError, Deliveries, GroupOptions, TopicInfo};
+use rtf_kafka::{AppendError, GroupOptions, TopicInfo};
 use rtf_proto::{Offset, Original, PartitionId, TopicId};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -35,14 +38,21 @@ struct Inner {
     numbers: u64,
     /// Producers that are fenced, or will be with their next append.
     broken: BTreeSet<u64>,
-    /// When a producer's last append arrives: they do so in order, as an idempotent producer's.
-    in_order: BTreeMap<(u64, PartitionId), u64>,
+    /// The last one of each producer.
+    batches: BTreeMap<(u64, PartitionId), Batch>,
     /// Clients that get no answer, and until when.
     cut_off: BTreeMap<String, u64>,
     /// Clients that do not get records from some offsets on, and until when.
     behind: BTreeMap<String, (u64, Offsets)>,
-    /// Appends that are to arrive.
-    on_their_way: u64,
+    /// What is to become of appends.
+    agenda: Agenda,
+}
+
+/// Appends that go together.
+#[derive(Default)]
+struct Batch {
+    arrives_ms: u64,
+    told_ms: u64,
 }
 
 /// The cluster.
@@ -50,6 +60,8 @@ pub struct Cluster {
     inner: RefCell<Inner>,
     /// By topic.
     news: RefCell<BTreeMap<String, Arc<Notify>>>,
+    /// Something comes sooner than all that was to come.
+    sooner: Notify,
 }
 
 impl Cluster {
@@ -63,14 +75,15 @@ impl Cluster {
             members: BTreeMap::new(),
             numbers: 0,
             broken: BTreeSet::new(),
-            in_order: BTreeMap::new(),
+            batches: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             behind: BTreeMap::new(),
-            on_their_way: 0,
+            agenda: Agenda::default(),
         };
         Self {
             inner: RefCell::new(inner),
             news: RefCell::default(),
+            sooner: Notify::new(),
         }
     }
 
@@ -135,8 +148,8 @@ impl Cluster {
     }
 
     /// Appends that are still to arrive.
-    pub fn on_their_way(&self) -> u64 {
-        self.inner.borrow().on_their_way
+    pub fn on_their_way(&self) -> usize {
+        self.inner.borrow().agenda.on_their_way()
     }
 
     /// A client gets no answer for a while.
@@ -243,55 +256,83 @@ impl Cluster {
         Some(ask(group, random))
     }
 
+    /// The brokers do what they have to.
+    pub async fn work(&self) -> ! {
+        loop {
+            self.next_step().await;
+            self.go_on();
+        }
+    }
+
+    /// Waits until something is to become of an append.
+    async fn next_step(&self) {
+        loop {
+            let next = self.inner.borrow().agenda.next();
+            let left = next.map(|next| next.saturating_sub(now_ms()));
+            match left {
+                Some(0) => return,
+                Some(left) => {
+                    let left = Duration::from_millis(left);
+                    // It is over, or something comes sooner: both are looked at again.
+                    let _ = tokio::time::timeout(left, self.sooner.notified()).await;
+                }
+                None => self.sooner.notified().await,
+            }
+        }
+    }
+
+    /// What has become of appends until now.
+    fn go_on(&self) {
+        let mut news = BTreeSet::new();
+        loop {
+            let steps = self.inner.borrow_mut().agenda.take(now_ms());
+            let Some(steps) = steps else { break };
+            for step in steps {
+                match step {
+                    Step::Arrives(append) => {
+                        self.arrive(&append);
+                        if !news.contains(&append.topic) {
+                            news.insert(append.topic.clone());
+                        }
+                    }
+                    Step::Told(append, true) => append.deliveries.delivered(append.sequence),
+                    Step::Told(append, false) => {
+                        let words = "the simulated broker said nothing";
+                        append.deliveries.unknown(append.sequence, words);
+                    }
+                }
+            }
+        }
+        news.iter().for_each(|topic| self.ring(topic));
+    }
+
     /// An append arrives.
-    fn arrive(&self, topic: &str, partition: PartitionId, original: Original) {
-        let mut inner = self.inner.borrow_mut();
-        inner.on_their_way -= 1;
-        let gap = inner.lies.gap(&mut inner.random.clone());
-        inner.random.random::<u32>();
-        let to = inner.topics.get_mut(topic).expect("it was made");
-        let to = &mut to.partitions[partition as usize];
-        let record = to.append(partition, original, wall_ms(), gap).clone();
-        drop(inner);
+    fn arrive(&self, append: &Append) {
+        let Append {
+            topic, partition, ..
+        } = append;
+        let record = {
+            let Inner {
+                lies,
+                random,
+                topics,
+                ..
+            } = &mut *self.inner.borrow_mut();
+            let gap = lies.gap(random);
+            let to = topics.get_mut(topic).expect("it was made");
+            let to = &mut to.partitions[*partition as usize];
+            let original = append.original.clone();
+            to.append(*partition, original, wall_ms(), gap).clone()
+        };
         trace!("{topic}/{partition}/{} arrives", record.offset);
         if let Some(world) = world() {
             world.arrived(topic, &record);
         }
-        self.ring(topic);
     }
 }
 
 fn wall_ms() -> i64 {
     BEGINNING_MS.saturating_add_unsigned(now_ms())
-}
-
-/// The cluster of this thread, if its simulation still runs.
-fn later(then: impl FnOnce(&Cluster)) {
-    if let Some(world) = world() {
-        then(&world.kafka);
-    }
-}
-
-fn arrive_in(after_ms: u64, append: &Append) {
-    let (topic, partition) = (append.topic.clone(), append.partition);
-    let original = append.original.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(after_ms)).await;
-        later(|kafka| kafka.arrive(&topic, partition, original));
-    });
-}
-
-fn tell_in(after_ms: u64, append: &Append, is_delivered: bool) {
-    let (sequence, deliveries): (u64, Arc<dyn Deliveries>) =
-        (append.sequence, append.deliveries.clone());
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(after_ms)).await;
-        if is_delivered {
-            deliveries.delivered(sequence);
-        } else {
-            deliveries.unknown(sequence, "the simulated broker said nothing");
-        }
-    });
 }
 
 impl SimulatedKafka for Cluster {
@@ -369,28 +410,19 @@ impl SimulatedKafka for Cluster {
             return Err(AppendError::UnknownPartition);
         }
         let inner = &mut *inner;
-        let fate = match inner.is_cut_off(client) {
+        let mut fate = match inner.is_cut_off(client) {
             true => inner.lies.out_of_reach(&mut inner.random),
             false => inner.lies.fate(&mut inner.random),
         };
-        let Fate {
-            arrives_ms,
-            again_ms,
-            told_ms,
-            is_delivered,
-        } = fate;
-        let alone_ms = arrives_ms.unwrap_or_default();
-        let batched_ms = match arrives_ms {
-            Some(_) if is_delivered => inner.batched((producer, append.partition), alone_ms),
-            _ => alone_ms,
-        };
-        let batched = |ms: u64| ms + batched_ms - alone_ms;
-        for arrives_ms in arrives_ms.into_iter().chain(again_ms) {
-            inner.on_their_way += 1;
-            arrive_in(batched(arrives_ms), &append);
-        }
-        if let Some(told_ms) = told_ms {
-            tell_in(batched(told_ms), &append, is_delivered);
+        inner.batch(&mut fate, (producer, append.partition));
+        let append = Rc::new(append);
+        let arrivals = fate.arrives_ms.into_iter().chain(fate.again_ms);
+        let arrivals = arrivals.map(|after_ms| (after_ms, Step::Arrives(append.clone())));
+        let told = (fate.told_ms, Step::Told(append.clone(), fate.is_delivered));
+        for (after_ms, step) in arrivals.chain([told]) {
+            if inner.agenda.add(now_ms() + after_ms, step) {
+                self.sooner.notify_one();
+            }
         }
         Ok(())
     }
@@ -472,14 +504,26 @@ impl SimulatedKafka for Cluster {
 }
 
 impl Inner {
-    /// When an append arrives that would take so long by itself: while one before it is on its way, both are of one batch. So they arrive in order.
-    fn batched(&mut self, producer: (u64, PartitionId), alone_ms: u64) -> u64 {
+    /// While an append of a producer's is on its way, what comes behind it is of its batch: it arrives and is told with it, and so in order, as an
+    /// idempotent producer's appends do. What is not told to be taken is alone.
+    fn batch(&mut self, fate: &mut Fate, producer: (u64, PartitionId)) {
+        let (true, Some(arrives_ms)) = (fate.is_delivered, fate.arrives_ms) else {
+            return;
+        };
         let now = now_ms();
-        let last = self.in_order.entry(producer).or_default();
-        if *last <= now {
-            *last = now + alone_ms;
+        let batch = self.batches.entry(producer).or_default();
+        if batch.arrives_ms <= now {
+            *batch = Batch {
+                arrives_ms: now + arrives_ms,
+                told_ms: now + fate.told_ms,
+            };
         }
-        *last - now
+        let with_batch = batch.arrives_ms - now;
+        fate.again_ms = fate
+            .again_ms
+            .map(|again_ms| again_ms + with_batch - arrives_ms);
+        fate.arrives_ms = Some(with_batch);
+        fate.told_ms = batch.told_ms - now;
     }
 
     fn is_held_back(&self, client: &str, topic: &str, number: PartitionId, from: Offset) -> bool {

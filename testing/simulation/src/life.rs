@@ -30,6 +30,9 @@ impl Life {
 
     /// Returns when it runs; never, when it is dead.
     pub async fn running(&self) {
+        if *self.state.borrow() == State::Running {
+            return;
+        }
         let mut state = self.state.subscribe();
         // The sender is here.
         let _ = state.wait_for(|state| *state == State::Running).await;
@@ -39,12 +42,6 @@ impl Life {
     pub async fn ended(&self) {
         let mut state = self.state.subscribe();
         let _ = state.wait_for(|state| *state == State::Dead).await;
-    }
-
-    /// Returns when it does not run.
-    async fn interrupted(&self) {
-        let mut state = self.state.subscribe();
-        let _ = state.wait_for(|state| *state != State::Running).await;
     }
 
     /// Stops it for now, or lets it go on.
@@ -64,15 +61,31 @@ impl Life {
         self.state.send_replace(State::Dead);
     }
 
-    /// Works on while it runs.
+    /// Works on while it runs; never comes back when it is dead.
     pub async fn live<A>(&self, work: impl Future<Output = A>) -> A {
+        match self.live_on(work).await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Works on while it runs; none when it is dead before the work is done.
+    pub async fn live_on<A>(&self, work: impl Future<Output = A>) -> Option<A> {
+        let mut state = self.state.subscribe();
         let mut work = pin!(work);
         loop {
-            self.running().await;
-            tokio::select! {
-                biased;
-                () = self.interrupted() => {}
-                done = &mut work => return done,
+            let now = *state.borrow_and_update();
+            // The sender is here.
+            match now {
+                State::Dead => return None,
+                State::Stalled => drop(state.changed().await),
+                State::Running => {
+                    tokio::select! {
+                        biased;
+                        _ = state.changed() => {}
+                        done = &mut work => return Some(done),
+                    }
+                }
             }
         }
     }

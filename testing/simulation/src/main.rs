@@ -3,7 +3,7 @@
 use clap::Parser;
 use rtf_simulation::mutants::{self, first_failure, hunt};
 use rtf_simulation::plan::Plan;
-use rtf_simulation::run::{Report, run, shrink};
+use rtf_simulation::run::{Keep, Report, run, run_all, shrink};
 use std::time::Instant;
 
 /// Simulates the whole pipeline, seed by seed. Exits 0 if nothing was violated, 1 if something was.
@@ -18,6 +18,9 @@ struct Arguments {
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Pass over seeds whose worlds are not small.
+    #[arg(long)]
+    small: bool,
     /// Stop at the first that fails, and say how many it took.
     #[arg(long)]
     first: bool,
@@ -53,7 +56,7 @@ fn main() -> anyhow::Result<()> {
 fn one(seed: u64, arguments: &Arguments) -> bool {
     let mut plan = Plan::of(seed);
     println!("seed {seed}: {plan}");
-    let report = run(&plan, true);
+    let report = run(&plan, Keep::Lines);
     let Some(violation) = &report.violation else {
         print(&report, arguments);
         return true;
@@ -65,16 +68,16 @@ fn one(seed: u64, arguments: &Arguments) -> bool {
     }
     plan = shrink(&plan, violation.invariant);
     println!("smallest: {plan}");
-    print(&run(&plan, true), arguments);
+    print(&run(&plan, Keep::Lines), arguments);
     false
 }
 
 /// Whether the seed's traces are equal.
 fn twice(seed: u64, others: u64) -> bool {
     let plan = Plan::of(seed);
-    let before = run(&plan, true);
-    (1..=others).for_each(|other| drop(run(&Plan::of(seed + other), false)));
-    let after = run(&plan, true);
+    let before = run(&plan, Keep::Lines);
+    (1..=others).for_each(|other| drop(run(&Plan::of(seed + other), Keep::Sum)));
+    let after = run(&plan, Keep::Lines);
     if before.hash == after.hash {
         println!("{} lines each, all alike", before.lines.len());
         return true;
@@ -117,10 +120,17 @@ fn first(arguments: &Arguments) -> bool {
 fn many(arguments: &Arguments) -> bool {
     let begun = Instant::now();
     let (mut failed, mut events) = (Vec::new(), 0);
-    for seed in (arguments.from..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
-        let plan = Plan::of(seed);
+    let plans = (arguments.from..).map(Plan::of);
+    let plans = plans.filter(|plan| plan.is_small || !arguments.small);
+    let plans = plans.take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX));
+    let keep = if arguments.hash {
+        Keep::Sum
+    } else {
+        Keep::Nothing
+    };
+    for (plan, report) in run_all(plans, keep) {
+        let seed = plan.seed;
         events += u64::from(plan.events);
-        let report = run(&plan, false);
         if arguments.hash {
             println!("{seed} {:016x}", report.hash);
         }

@@ -2,7 +2,7 @@
 //! crate only, and which one a process has is said once in its environment: each is tried in processes of its own.
 
 use crate::plan::Plan;
-use crate::run::run;
+use crate::run::{Keep, run_all};
 use std::process::Command;
 
 /// Whoever is not caught within so many seeds has found a hole in the tests.
@@ -70,10 +70,12 @@ pub struct Caught {
 
 /// The first of so many seeds that fails in this process: how many it took, and what was violated.
 pub fn first_failure(from: u64, seeds: u64) -> Option<(u64, &'static str)> {
-    (1..=seeds).find_map(|count| {
-        let violation = run(&Plan::of(from + count - 1), false).violation?;
+    let reports = run_all((from..from + seeds).map(Plan::of), Keep::Nothing);
+    let mut violated = (1..).zip(reports).filter_map(|(count, (_, report))| {
+        let violation = report.violation?;
         Some((count, violation.invariant))
-    })
+    });
+    violated.next()
 }
 
 /// Looks for a seed that catches a mutant, in a process of its own that runs `program`. None when it survives.

@@ -97,16 +97,9 @@ async fn call<H, A>(
         return Err("the call was lost");
     }
     let Callee { handle, life } = callee;
-    let work = async {
-        let answer = life.live(ask(handle)).await;
-        life.running().await;
-        answer
-    };
-    let answer = tokio::select! {
-        biased;
-        () = life.ended() => Err("the connection broke"),
-        answer = work => Ok((answer, life.clone())),
-    };
+    let answer = life.live_on(ask(handle)).await;
+    let answer = answer.map(|answer| (answer, life.clone()));
+    let answer = answer.ok_or("the connection broke");
     takes(passage.back).await;
     owner.running().await;
     match passage.is_answered {
@@ -198,11 +191,7 @@ impl Registry for Registries {
         let owner = self.owner.clone();
         Ok(stream::unfold(Some((stream, life, owner)), |open| async {
             let (mut stream, life, owner) = open?;
-            let batch = tokio::select! {
-                biased;
-                () = life.ended() => None,
-                batch = life.live(stream.next()) => batch,
-            };
+            let batch = life.live_on(stream.next()).await.flatten();
             owner.running().await;
             match batch {
                 Some(batch) => Some((batch, Some((stream, life, owner)))),

@@ -92,7 +92,7 @@ impl fmt::Display for Fault {
 /// How much may be sent at once.
 const BURSTS_MS: [u64; 4] = [1, 20, 100, 400];
 /// How much is at the least, in a small one.
-const SMALL_BURST_MS: u64 = 50;
+const SMALL_BURST_MS: u64 = 100;
 
 /// A simulation, before it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +101,8 @@ pub struct Plan {
     pub seed: u64,
     /// Foreign events, without those that are sent twice.
     pub events: u32,
+    /// Little of everything, and nothing takes minutes.
+    pub is_small: bool,
     /// Partitions of the foreign and of the primary topic.
     pub partitions: u32,
     /// Partitions of the join log.
@@ -151,6 +153,7 @@ impl Plan {
         let is_forgetful = random.random_ratio(1, 4);
         let mut plan = Self {
             seed,
+            is_small: false,
             events: random.random_range(500..700),
             partitions: random.random_range(1..=4),
             log_partitions: random.random_range(1..=3),
@@ -186,16 +189,19 @@ impl Plan {
         if random.random_ratio(2, 3) {
             plan.make_small(random);
         }
+        // What takes much work is rarer where there is little.
+        let rarity = if plan.is_small { 2 } else { 1 };
         // A ghost in a retry topic may be older than so short a horizon, which no real one is.
-        plan.parks = random.random_ratio(1, 3) && !plan.is_forgetful;
+        plan.parks = random.random_ratio(1, 3 * rarity) && !plan.is_forgetful;
         plan.keeps = random.random_ratio(1, 2);
         let times = random.random_range(2..=3);
-        plan.splits = random.random_ratio(1, 4).then_some(times);
+        plan.splits = random.random_ratio(1, 4 * rarity).then_some(times);
         plan
     }
 
     /// Most are: as many events and faults, few processes, and no long rests.
     fn make_small(&mut self, random: &mut ChaCha8Rng) {
+        self.is_small = true;
         self.events = random.random_range(500..520);
         self.partitions = self.partitions.min(2);
         self.log_partitions = self.log_partitions.min(2);
@@ -205,8 +211,7 @@ impl Plan {
         self.publishers = 1;
         self.sending_ms = random.random_range(2_000..4_000);
         self.burst_ms = self.burst_ms.max(SMALL_BURST_MS);
-        // More hits of a batch would be looked up on a thread of their own, which no seed decides.
-        self.batch = random.random_range(8..=16);
+        self.batch = random.random_range(16..=64);
         self.is_read_again &= !self.is_forgetful;
         self.is_forgetful = false;
         self.is_narrow = false;

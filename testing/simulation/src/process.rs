@@ -33,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 const RESTART_MS: std::ops::Range<u64> = 20..4_000;
 /// Who has a partner waits for more so long.
 const COLLECT: Duration = Duration::from_millis(700);
+/// The longest between two tries of an event.
+const OFTEN: Duration = Duration::from_secs(2);
+const RARELY: Duration = Duration::from_secs(8);
 /// Events a dispatcher holds at the most.
 const FEW: usize = 80;
 const MANY: usize = 1_000_000;
@@ -322,7 +325,7 @@ async fn dispatcher(
     let options = rtf_dispatcher::Options {
         id: vec!["/id".into()],
         wait_max: WAIT_MAX,
-        retry_max: Duration::from_secs(2),
+        retry_max: if plan.is_small { RARELY } else { OFTEN },
         batch: plan.batch,
         in_flight: 4,
         // On a thread of its own it would wait for what is in flight; here nothing would come while it does.

@@ -1,13 +1,18 @@
-//! Runs plans, each in a process and on a machine of its own, and looks for the smallest one that still fails.
+//! Runs plans, each on a machine of its own and none in this process, and looks for the smallest one that still fails.
+//!
+//! Seeds share a process, since a process's beginning costs as much as a small seed's whole run. What they share there, the counter that the runtime draws
+//! its lots from, stands where it always stands for a seed: each has its own place among the [`SHARED_BY`], and places that nobody takes are passed over.
 
 use crate::apart::apart;
 use crate::check::Violation;
 use crate::plan::Plan;
+pub use crate::trace::Keep;
 use crate::{machine, trace, world};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// A panic's promise.
 pub const PANIC: &str = "nothing panics";
@@ -15,13 +20,15 @@ pub const PANIC: &str = "nothing panics";
 pub const RUSH: &str = "nobody waits without sleeping";
 /// The seed that a process begins with.
 const FIRST: u64 = 0;
+/// So many seeds may share a process.
+const SHARED_BY: u64 = 16;
 /// Files of simulated disks need not wait for a real one, where there is such a place.
 const MEMORY: &str = "/dev/shm";
 
 /// What came of a plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// A sum over all that happened.
+    /// A sum over all that happened, if it was to be kept.
     pub hash: u64,
     /// All that happened, if it was to be kept.
     pub lines: Vec<String>,
@@ -33,18 +40,67 @@ thread_local! {
     static PANICS: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs a plan; keeps its lines or not.
+/// Runs a plan in a process of its own.
 ///
 /// # Panics
 /// The system gives no process.
-pub fn run(plan: &Plan, keep: bool) -> Report {
+pub fn run(plan: &Plan, keep: Keep) -> Report {
+    let mut reports = together(std::slice::from_ref(plan), keep);
+    reports.pop().expect("one for each plan")
+}
+
+/// Runs plans of seeds that rise, as many as somebody wants to see.
+///
+/// # Panics
+/// The system gives no process.
+pub fn run_all(
+    plans: impl Iterator<Item = Plan>,
+    keep: Keep,
+) -> impl Iterator<Item = (Plan, Report)> {
+    let mut plans = plans.peekable();
+    let sharing = std::iter::from_fn(move || {
+        let first = plans.next()?;
+        let shares = |plan: &Plan| plan.seed / SHARED_BY == first.seed / SHARED_BY;
+        let others = std::iter::from_fn(|| plans.next_if(shares));
+        let others: Vec<_> = others.collect();
+        Some(std::iter::once(first).chain(others).collect::<Vec<_>>())
+    });
+    sharing.flat_map(move |plans| {
+        let reports = together(&plans, keep);
+        plans.into_iter().zip(reports)
+    })
+}
+
+/// Runs plans that share a process.
+fn together(plans: &[Plan], keep: Keep) -> Vec<Report> {
     prepare();
     let folder = folder();
-    let said = apart(|| on_a_thread(plan, folder.path(), keep).encode());
-    said.map_or_else(
-        || Report::of_panic("its process died".into()),
-        Report::decode,
-    )
+    let said = apart(|| Report::encode(one_by_one(plans, folder.path(), keep)));
+    match said {
+        Some(said) => Report::decode(&said),
+        None if plans.len() == 1 => vec![Report::of_panic("its process died".into())],
+        // Which of them did it comes out when each is alone.
+        None => plans.iter().map(|plan| run(plan, keep)).collect(),
+    }
+}
+
+fn one_by_one(plans: &[Plan], folder: &Path, keep: Keep) -> Vec<Report> {
+    let mut place = 0;
+    let run = |plan: &Plan| {
+        let before = place..plan.seed % SHARED_BY;
+        place = before.end + 1;
+        before.for_each(|_| pass_over());
+        let folder = folder.join(plan.seed.to_string());
+        std::fs::create_dir(&folder).expect("a folder for simulated disks");
+        on_a_thread(plan, &folder, keep)
+    };
+    plans.iter().map(run).collect()
+}
+
+/// As many lots are drawn as by a seed.
+fn pass_over() {
+    let nothing = std::thread::spawn(|| runtime().block_on(async {}));
+    nothing.join().expect("nothing is done there");
 }
 
 /// What a process makes once, with randomness of its own, is made before any seed counts: it must not depend on which seed is the first.
@@ -52,7 +108,7 @@ fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         hear_panics();
-        on_a_thread(&Plan::of(FIRST), folder().path(), false);
+        on_a_thread(&Plan::of(FIRST), folder().path(), Keep::Sum);
     });
 }
 
@@ -64,7 +120,7 @@ fn folder() -> TempDir {
 }
 
 /// A thread's own things are new as well.
-fn on_a_thread(plan: &Plan, folder: &Path, keep: bool) -> Report {
+fn on_a_thread(plan: &Plan, folder: &Path, keep: Keep) -> Report {
     let (plan, folder) = (plan.clone(), folder.to_owned());
     let simulation = std::thread::Builder::new()
         .name("simulation".into())
@@ -85,38 +141,36 @@ impl Report {
         }
     }
 
-    fn encode(self) -> Vec<u8> {
-        let violation = self.violation.map(|v| (v.invariant, v.words));
-        let said = serde_json::to_vec(&(self.hash, self.lines, violation));
+    fn encode(reports: Vec<Self>) -> Vec<u8> {
+        let said = reports.into_iter().map(|report| {
+            let violation = report.violation.map(|v| (v.invariant, v.words));
+            (report.hash, report.lines, violation)
+        });
+        let said = serde_json::to_vec(&said.collect::<Vec<_>>());
         said.expect("numbers and texts")
     }
 
-    fn decode(said: Vec<u8>) -> Self {
+    fn decode(said: &[u8]) -> Vec<Self> {
         type Said = (u64, Vec<String>, Option<(String, String)>);
-        let (hash, lines, violation): Said =
-            serde_json::from_slice(&said).expect("what the copy of this process wrote");
-        let violation = violation.map(|(invariant, words)| Violation {
-            // There are few violations, and a process that saw some ends soon.
-            invariant: invariant.leak(),
-            words,
-        });
-        Self {
+        let said: Vec<Said> =
+            serde_json::from_slice(said).expect("what the copy of this process wrote");
+        let reports = said.into_iter().map(|(hash, lines, violation)| Self {
             hash,
             lines,
-            violation,
-        }
+            violation: violation.map(|(invariant, words)| Violation {
+                // There are few violations, and a process that saw some ends soon.
+                invariant: invariant.leak(),
+                words,
+            }),
+        });
+        reports.collect()
     }
 }
 
-fn simulate(plan: &Plan, folder: &Path, keep: bool) -> Report {
+fn simulate(plan: &Plan, folder: &Path, keep: Keep) -> Report {
     machine::switch_on(plan.seed);
     trace::begin(keep);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .on_thread_unpark(machine::awake)
-        .build()
-        .expect("a runtime without I/O needs nothing of the system");
+    let runtime = runtime();
     let violation = runtime.block_on(async {
         machine::begin();
         world::run(plan, folder).await
@@ -137,6 +191,15 @@ fn simulate(plan: &Plan, folder: &Path, keep: bool) -> Report {
         lines,
         violation: panic.or(violation).or(rushed),
     }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .on_thread_unpark(machine::awake)
+        .build()
+        .expect("a runtime without I/O needs nothing of the system")
 }
 
 fn memory() -> PathBuf {
@@ -163,7 +226,7 @@ fn hear_panics() {
 /// A smaller plan that violates the same: fewer faults first, then fewer processes, then fewer events.
 pub fn shrink(plan: &Plan, invariant: &str) -> Plan {
     let fails = |plan: &Plan| {
-        let violation = run(plan, false).violation;
+        let violation = run(plan, Keep::Nothing).violation;
         violation.is_some_and(|violation| violation.invariant == invariant)
     };
     let mut smallest = plan.clone();

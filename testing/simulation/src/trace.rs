@@ -8,9 +8,21 @@ use std::fmt::Write;
 const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0100_0000_01b3;
 
+/// What is kept of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// Nothing: the lines are not even written.
+    Nothing,
+    /// A sum over its lines.
+    Sum,
+    /// The sum and the lines.
+    Lines,
+}
+
 /// One run's trace.
 #[derive(Default, Debug)]
 pub struct Trace {
+    is_off: bool,
     hash: u64,
     lines: Option<Vec<String>>,
     line: String,
@@ -20,12 +32,13 @@ thread_local! {
     static TRACE: RefCell<Trace> = RefCell::default();
 }
 
-/// Begins anew; with its lines kept or not.
-pub fn begin(keep: bool) {
+/// Begins anew.
+pub fn begin(keep: Keep) {
     TRACE.with(|trace| {
         *trace.borrow_mut() = Trace {
+            is_off: keep == Keep::Nothing,
             hash: OFFSET_BASIS,
-            lines: keep.then(Vec::new),
+            lines: (keep == Keep::Lines).then(Vec::new),
             line: String::new(),
         };
     });
@@ -43,6 +56,9 @@ pub fn end() -> (u64, Vec<String>) {
 pub fn note(what: std::fmt::Arguments<'_>) {
     TRACE.with(|trace| {
         let trace = &mut *trace.borrow_mut();
+        if trace.is_off {
+            return;
+        }
         trace.line.clear();
         write!(trace.line, "{:>8} {what}", now_ms()).expect("writing into memory cannot fail");
         for byte in trace.line.bytes() {

@@ -111,7 +111,7 @@ pub fn workload(plan: &Plan) -> Vec<Sending> {
     for sending in &mut all {
         sending.at_ms -= sending.at_ms % plan.burst_ms;
     }
-    all.sort_by_key(|sending| sending.at_ms);
+    all.sort_by_cached_key(|sending| sending.at_ms);
     all
 }
 

@@ -1,7 +1,8 @@
 //! New seeds each day.
 
 use rtf_simulation::plan::Plan;
-use rtf_simulation::run::run;
+use rtf_simulation::run::{Keep, run_all};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 const DAY_SECONDS: u64 = 24 * 3600;
 /// New ones a day.
 const SEEDS: u64 = 2_000;
+/// Each worker takes so many.
+const AT_ONCE: u64 = 16;
 /// A slow machine runs fewer: no new one is begun after this, unless so many are asked for.
 const WITHIN: Duration = Duration::from_secs(60);
 /// Where they begin, if not with the day.
@@ -21,11 +24,15 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Words, not a panic: while one thread says them, another makes a copy of the process.
-fn check(seed: u64) -> Option<String> {
-    let violation = run(&Plan::of(seed), false).violation?;
-    Some(format!(
-        "cargo run -p rtf-simulation --release -- --seed {seed}: {violation:?}"
-    ))
+fn check(seeds: Range<u64>) -> Option<String> {
+    let mut violated = run_all(seeds.map(Plan::of), Keep::Nothing).filter_map(|(plan, report)| {
+        let violation = report.violation?;
+        let seed = plan.seed;
+        Some(format!(
+            "cargo run -p rtf-simulation --release -- --seed {seed}: {violation:?}"
+        ))
+    });
+    violated.next()
 }
 
 #[test]
@@ -44,8 +51,9 @@ fn new_seeds_violate_nothing() {
     println!("up to {count} seeds from {from} on");
     let (begun, next) = (Instant::now(), AtomicU64::new(from));
     let seeds = || {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        (begun.elapsed() < within && seed < from + count).then_some(seed)
+        let seed = next.fetch_add(AT_ONCE, Ordering::Relaxed);
+        let end = (seed + AT_ONCE).min(from + count);
+        (begun.elapsed() < within && seed < end).then_some(seed..end)
     };
     let work = || std::iter::from_fn(seeds).find_map(check);
     let cores = thread::available_parallelism().map_or(1, Into::into);

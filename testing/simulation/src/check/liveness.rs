@@ -10,11 +10,16 @@ use rtf_kafka::simulated::SimulatedKafka;
 /// The promise.
 pub const INVARIANT: &str = "after the faults the backlog drains within its bound";
 
+/// Events that are not resolved. What was sent and what has won are looked at one by one only in the end: nobody wins who was not sent, so the numbers say it.
+pub fn open(world: &World) -> usize {
+    let (sent, ledger) = (world.sent.borrow(), world.ledger.borrow());
+    sent.events.len().saturating_sub(ledger.winners.len())
+}
+
 /// What is left to be done, if anything.
 pub fn left(world: &World) -> Option<String> {
     let (sent, ledger) = (world.sent.borrow(), world.ledger.borrow());
-    // What was sent and what has won are looked at one by one only in the end: nobody wins who was not sent, so the numbers say it.
-    let open = sent.events.len().saturating_sub(ledger.winners.len());
+    let open = open(world);
     if open > 0 {
         let is_open = |id: &&_| !ledger.winners.contains_key(id);
         let first = sent.events.keys().find(is_open);

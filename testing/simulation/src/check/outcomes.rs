@@ -3,12 +3,9 @@
 use crate::ledger::{Entry, Ledger};
 use crate::workload::{AllSent, End, Sent};
 use crate::world::WAIT_MAX;
-use bytes::Bytes;
 use rtf_proto::record::Body;
 use rtf_proto::{EventId, header};
 use rtf_proto::{Outcome, Reason};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// The promise.
@@ -59,28 +56,35 @@ fn check_end(id: &EventId, event: &Sent, entry: &Entry) -> Result<(), String> {
     }
 }
 
-/// What must be in a row.
-#[derive(Deserialize)]
-struct Row<'a> {
-    id: &'a str,
-    #[serde(borrow)]
-    foreign: &'a RawValue,
-    #[serde(borrow)]
-    primary: Vec<&'a RawValue>,
+/// The row begins with the id, and holds the original bytes of both sides, of nobody else.
+fn row(open: &[u8], id: &EventId, event: &Sent, partner: &[u8]) -> Result<(), String> {
+    let before_key: [&[u8]; 3] = [b"{\"id\":\"", id.as_bytes(), b"\",\"key\":\""];
+    let behind_key: [&[u8]; 5] = [
+        b"\",\"outcome\":\"joined\",\"foreign\":",
+        &event.value,
+        b",\"primary\":[",
+        partner,
+        b"],\"foreign_ts\":",
+    ];
+    let key = behind(open, &before_key);
+    let end = key.and_then(|key| {
+        key.iter()
+            .position(|byte| *byte == b'"')
+            .map(|at| &key[at..])
+    });
+    match end.and_then(|end| behind(end, &behind_key)) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "its row is another's, or not all of it: {}",
+            String::from_utf8_lossy(open)
+        )),
+    }
 }
 
-/// The row holds the original bytes of both sides, and of nobody else.
-fn row(open: &Bytes, id: &EventId, event: &Sent, partner: &Bytes) -> Result<(), String> {
-    let text = std::str::from_utf8(open).map_err(|error| error.to_string())?;
-    let closed = format!("{text}}}");
-    let row: Row<'_> = serde_json::from_str(&closed).map_err(|e| format!("{e}: {text}"))?;
-    let is = |value: &RawValue, bytes: &Bytes| value.get().as_bytes() == bytes;
-    let partners = &row.primary[..];
-    let has_partner = matches!(partners, [one] if is(one, partner));
-    if row.id.as_bytes() != id.as_bytes() || !is(row.foreign, &event.value) || !has_partner {
-        return Err(format!("its row is another's, or not all of it: {text}"));
-    }
-    Ok(())
+/// What comes behind these parts, if they come first.
+fn behind<'a>(bytes: &'a [u8], parts: &[&[u8]]) -> Option<&'a [u8]> {
+    let mut parts = parts.iter();
+    parts.try_fold(bytes, |bytes, part| bytes.strip_prefix(*part))
 }
 
 fn original(outcome: Outcome, event: &Sent, entry: &Entry) -> Result<(), String> {

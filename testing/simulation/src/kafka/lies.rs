@@ -4,16 +4,19 @@ use rand::Rng;
 
 /// A producer hears within this that an append's fate is unknown.
 const TIMED_OUT_MS: u64 = 8_000;
-/// A ghost arrives within this.
-const GHOST_MS: u64 = 180_000;
+/// A ghost arrives within this, or it takes minutes.
+const SOON_MS: u64 = 16_000;
+const MINUTES_MS: u64 = 180_000;
 
 /// How often which lie is told, of a thousand appends each.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Lies {
     /// It is in the log; the acknowledgement is not heard.
     pub lost_acks: u32,
-    /// It is told to have failed, and arrives later, perhaps minutes later.
+    /// It is told to have failed, and arrives later.
     pub ghosts: u32,
+    /// Half of the ghosts arrive minutes later.
+    pub are_old: bool,
     /// A leader takes it along when it dies: it was not replicated.
     pub truncated: u32,
     /// It arrives twice.
@@ -29,8 +32,8 @@ pub struct Fate {
     pub arrives_ms: Option<u64>,
     /// When once more.
     pub again_ms: Option<u64>,
-    /// When its producer is told something, if ever.
-    pub told_ms: Option<u64>,
+    /// When its producer is told something.
+    pub told_ms: u64,
     /// What it is told: that it was taken, else that nobody knows.
     pub is_delivered: bool,
 }
@@ -48,11 +51,11 @@ impl Lies {
         let good = Fate {
             arrives_ms: Some(arrives_ms),
             again_ms: None,
-            told_ms: Some(arrives_ms + random.random_range(0..3)),
+            told_ms: arrives_ms + random.random_range(0..3),
             is_delivered: true,
         };
         let unknown = Fate {
-            told_ms: Some(timed_out),
+            told_ms: timed_out,
             is_delivered: false,
             ..good
         };
@@ -69,11 +72,8 @@ impl Lies {
             return unknown;
         }
         if is(self.ghosts) {
-            let longest = if random.random() {
-                2 * TIMED_OUT_MS
-            } else {
-                GHOST_MS
-            };
+            let is_old = self.are_old && random.random();
+            let longest = if is_old { MINUTES_MS } else { SOON_MS };
             return Fate {
                 arrives_ms: Some(timed_out + random.random_range(0..longest)),
                 ..unknown
@@ -100,14 +100,14 @@ impl Lies {
         Fate {
             arrives_ms: random.random::<bool>().then_some(timed_out + 1),
             again_ms: None,
-            told_ms: Some(timed_out),
+            told_ms: timed_out,
             is_delivered: false,
         }
     }
 
     /// Offsets skipped before an append.
     pub fn gap(&self, random: &mut impl Rng) -> u64 {
-        match random.random_range(0..1000) < self.gaps {
+        match self.gaps > 0 && random.random_range(0..1000) < self.gaps {
             true => random.random_range(1..5),
             false => 0,
         }
