@@ -108,13 +108,16 @@ impl Settings {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("retry.backoff.ms", "50")
+            // While a partition has no leader, appends are tried again and its leader is asked for after the double each time, up to this. A second, the
+            // default, is as much later than the new leader.
+            .set("retry.backoff.max.ms", "250")
             // A broker that is frozen or cut off without a word is given up within seconds, not a minute (half of one for a connection that is made):
             // what TCP sends again after a longer silence comes as much later.
             .set("socket.timeout.ms", "6000")
             .set("socket.connection.setup.timeout.ms", "3000")
             // When a broker dies librdkafka asks once who leads its partitions now, and is told: the dead one, until the controller has missed it. The
             // next question is this one.
-            .set("topic.metadata.refresh.interval.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "500")
             // While no broker answers, what is known of a topic is not given up sooner for it: three intervals would be the default.
             .set("metadata.max.age.ms", "6000");
         for (key, value) in &self.properties {

@@ -1,5 +1,5 @@
-//! Leaders: asks Kafka again and again who leads its partitions, so that it is known how long Kafka itself takes to find new ones. It must not know what is
-//! done to whom.
+//! Leaders: asks Kafka again and again who leads its partitions and which copies its appends wait for, so that it is known how long Kafka itself takes to do
+//! without a broker. It must not know what is done to whom.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,64 +14,69 @@ use rtf_testing::pause;
 
 /// Between two questions.
 const EVERY: Duration = Duration::from_millis(150);
-/// The broker that happens to be asked may be away: then another one is.
+/// The broker that happens to be asked may be away.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
+/// Each asks whom it likes: one of them somebody who answers.
+const CLIENTS: usize = 3;
 /// Who leads a partition that nobody leads.
 const NOBODY: i32 = -1;
 
-/// Who led anything.
+/// Who leads anything, or is waited for by who does.
 struct Look {
     asked: Instant,
     answered: Instant,
-    leaders: BTreeSet<i32>,
+    needed: BTreeSet<i32>,
 }
 
-/// What is seen, and the thread that sees it.
+/// What is seen, and the threads that see it.
 pub(crate) struct Leaders {
     looks: Arc<Mutex<Vec<Look>>>,
     is_over: Arc<AtomicBool>,
-    asking: Option<JoinHandle<()>>,
+    asking: Vec<JoinHandle<()>>,
 }
 
 impl Leaders {
     /// Begins to ask.
     pub(crate) fn watch(bootstrap: &str) -> Result<Self> {
-        let client: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
-            .create()?;
         let looks = Arc::new(Mutex::new(Vec::new()));
         let is_over = Arc::new(AtomicBool::new(false));
-        let (seen, end) = (looks.clone(), is_over.clone());
-        let asking = thread::Builder::new()
-            .name("leaders".into())
-            .spawn(move || {
+        let ask = |_| {
+            let client: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", bootstrap)
+                .create()?;
+            let (seen, end) = (looks.clone(), is_over.clone());
+            let asking = thread::Builder::new().name("leaders".into());
+            Ok(asking.spawn(move || {
                 while !end.load(Ordering::Relaxed) {
                     // No answer is no look.
-                    lock(&seen).extend(look(&client));
+                    let seen_now = look(&client);
+                    lock(&seen).extend(seen_now);
                     pause(EVERY);
                 }
-            })?;
+            })?)
+        };
+        let asking = (0..CLIENTS).map(ask).collect::<Result<_>>()?;
         Ok(Self {
             looks,
             is_over,
-            asking: Some(asking),
+            asking,
         })
     }
 
-    /// How long after `since` each partition had another leader than this broker; none if that was never so.
+    /// How long after `since` no partition needed this broker any more; none if that was never so.
     pub(crate) fn moved_from(&self, broker: i32, since: Instant) -> Option<Duration> {
         let looks = lock(&self.looks);
-        let mut later = looks.iter().filter(|look| look.asked >= since);
+        let later = looks.iter().filter(|look| look.asked >= since);
         let moved =
-            later.find(|look| [broker, NOBODY].iter().all(|b| !look.leaders.contains(b)))?;
-        Some(moved.answered - since)
+            later.filter(|look| !look.needed.contains(&broker) && !look.needed.contains(&NOBODY));
+        Some(moved.map(|look| look.answered).min()? - since)
     }
 }
 
 impl Drop for Leaders {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        if let Some(asking) = self.asking.take() {
+        for asking in self.asking.drain(..) {
             // It only asks: what it died of is of no interest any more.
             let _ = asking.join();
         }
@@ -89,10 +94,14 @@ fn look(client: &BaseConsumer) -> Option<Look> {
         .topics()
         .iter()
         .flat_map(|topic| topic.partitions());
+    let needed = partitions.flat_map(|partition| {
+        let in_sync = partition.isr().iter().copied();
+        in_sync.chain([partition.leader()])
+    });
     Some(Look {
         asked,
         answered: Instant::now(),
-        leaders: partitions.map(|partition| partition.leader()).collect(),
+        needed: needed.collect(),
     })
 }
 
@@ -101,13 +110,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_is_done_when_others_lead_everything() {
+    fn a_broker_is_done_without_when_nothing_needs_it() {
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
-        let look = |ms, leaders: &[i32]| Look {
+        let look = |ms, needed: &[i32]| Look {
             asked: at(ms),
             answered: at(ms + 5),
-            leaders: leaders.iter().copied().collect(),
+            needed: needed.iter().copied().collect(),
         };
         let looks = vec![
             look(0, &[1, 2]),
@@ -118,7 +127,7 @@ mod tests {
         let leaders = Leaders {
             looks: Arc::new(Mutex::new(looks)),
             is_over: Arc::default(),
-            asking: None,
+            asking: Vec::new(),
         };
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(leaders.moved_from(0, begun), ms(5));
