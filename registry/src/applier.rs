@@ -2,9 +2,9 @@
 
 use crate::apply::{Decision, Place, apply};
 use crate::error::RegistryFailure;
+use crate::fnv::fnv1a;
 use crate::handle::Shared;
 use crate::lanes::Lane;
-use crate::leadership::hash_of;
 use crate::lineage::{Birth, Lineage};
 use crate::pending::Slot;
 use crate::remembered::Remembered;
@@ -164,9 +164,13 @@ impl Applier {
         self.barriers.insert(partition);
     }
 
-    /// The last record applied of a partition: offset and hash.
-    pub fn last(&self, partition: PartitionId) -> Option<(Offset, u32)> {
-        Some(self.partitions.get(&partition)?.last.as_ref()?.anchor())
+    /// The next record of this partition must be the one that was applied last, which stands there; none if nothing was. librdkafka's own check after an
+    /// election skips plain offsets (RULE 9).
+    pub fn compare_again(&mut self, partition: PartitionId) -> Option<Offset> {
+        let partition = self.partitions.get_mut(&partition)?;
+        let anchor = partition.last.as_ref()?.anchor();
+        partition.anchor = Some(anchor);
+        Some(anchor.0)
     }
 
     /// Partitions that began since this was asked last: they are to be read from their beginning.
@@ -397,6 +401,12 @@ fn bury(remembered: &mut Remembered) {
     if forgotten > 0 {
         metrics::counter!("rtf_registry_forgotten_total").increment(forgotten);
     }
+}
+
+/// What a record is known by. No CRC: a barrier ends in its own, and the CRC of that is the same for all of them.
+pub(crate) fn hash_of(value: &[u8]) -> u32 {
+    let hash = fnv1a(value);
+    (hash ^ (hash >> 32)) as u32
 }
 
 /// What is to be done after a record.

@@ -80,6 +80,33 @@ fn another_record_where_the_last_one_stood_ends_the_replica() {
 }
 
 #[test]
+fn behind_a_new_leader_the_last_record_must_be_the_same() {
+    let (first, second) = (barrier(STRANGER, 1), barrier(STRANGER, 2));
+    let opened = || {
+        let folder = tempfile::tempdir().unwrap();
+        let mut one = One::open(folder.path(), &State::default(), &[]);
+        assert_eq!(one.applier.compare_again(0), None, "nothing was applied");
+        one.apply(4, &first).unwrap();
+        one.apply(6, &second).unwrap();
+        assert_eq!(one.applier.compare_again(0), Some(6));
+        (one, folder)
+    };
+    let (mut same, _folder) = opened();
+    same.apply(6, &second).unwrap();
+    assert_eq!(same.applier.partitions[&0].next, 7);
+    same.apply(7, &first).unwrap();
+    assert_eq!(same.applier.partitions[&0].next, 8);
+    for (offset, value) in [(6, &first), (7, &second)] {
+        let (mut other, _folder) = opened();
+        let ended = other.apply(offset, value).unwrap_err();
+        assert!(
+            matches!(ended, RegistryFailure::Truncated { offset: 6, .. }),
+            "{ended}"
+        );
+    }
+}
+
+#[test]
 fn a_broken_record_ends_the_replica_and_a_foreign_one_does_not() {
     let mut broken = barrier(STRANGER, 1);
     *broken.last_mut().unwrap() ^= 1;

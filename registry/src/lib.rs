@@ -30,7 +30,6 @@ mod fnv;
 mod handle;
 mod keeper;
 mod lanes;
-mod leadership;
 mod lineage;
 mod log_topic;
 mod memory;

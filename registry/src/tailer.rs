@@ -4,12 +4,12 @@ use crate::applier::{Applier, LogRecord};
 use crate::error::RegistryFailure;
 use crate::handle::Shared;
 use crate::lanes::Lane;
-use crate::leadership;
 use crate::store::{State, Store};
 use rtf_kafka::{Cluster, Isolation, KafkaError, Polled, Record, Start, Tail};
 use rtf_proto::{Offset, PartitionId};
 use rtf_service::mutant;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,8 @@ pub struct Tailer {
     store: Arc<Store>,
     tail: Tail,
     applier: Applier,
-    /// The leader each partition was read from last.
-    leaders: HashMap<PartitionId, Option<i32>>,
+    /// The latest leader each partition was read from.
+    leaders: HashMap<PartitionId, i32>,
     /// Partitions that began while it ran, and are not read yet: the broker may not have heard of them.
     unread: Vec<PartitionId>,
     look_again: Instant,
@@ -117,11 +117,23 @@ impl Tailer {
             match self.tail.poll(wait) {
                 Polled::Record(record) => {
                     let (partition, leader) = (record.partition(), record.leader_epoch());
-                    let before = self.leaders.insert(partition, leader);
-                    if before.is_some_and(|before| before.is_some() && before != leader) {
-                        self.check_leader(partition)?;
+                    let last = match is_new(&mut self.leaders, partition, leader) {
+                        true => self.applier.compare_again(partition),
+                        false => None,
+                    };
+                    match last {
+                        // Behind a new leader the log may be another one. It is read again from what was applied last, while the other partitions are
+                        // read on.
+                        Some(offset) => {
+                            tracing::info!(
+                                partition,
+                                offset,
+                                "the log has a new leader: what was applied last is read again and compared"
+                            );
+                            self.tail.seek(partition, offset)?;
+                        }
+                        None => self.applier.apply(&read(&record))?,
                     }
-                    self.applier.apply(&read(&record))?;
                 }
                 Polled::EndOfPartition(_) => {}
                 Polled::Idle => break,
@@ -131,14 +143,6 @@ impl Tailer {
             wait = Duration::ZERO;
         }
         Ok(())
-    }
-
-    /// Behind a new leader the log may be another one: what was applied last must still stand there (RULE 9).
-    fn check_leader(&self, partition: PartitionId) -> Result<(), RegistryFailure> {
-        match self.applier.last(partition) {
-            Some(last) => leadership::check(&self.shared, partition, last),
-            None => Ok(()),
-        }
     }
 
     /// Reads partitions that began while it ran, as soon as the broker has them. Asking may wait for a fetch that waits for records, so it is done
@@ -196,6 +200,22 @@ impl Tailer {
     }
 }
 
+/// Whether a record is the first that a later leader appended than those before it. What is read again was appended by an earlier one.
+fn is_new(
+    leaders: &mut HashMap<PartitionId, i32>,
+    partition: PartitionId,
+    leader: Option<i32>,
+) -> bool {
+    let Some(leader) = leader else { return false };
+    match leaders.entry(partition) {
+        Entry::Vacant(first) => {
+            first.insert(leader);
+            false
+        }
+        Entry::Occupied(mut latest) => latest.insert(leader.max(*latest.get())) < leader,
+    }
+}
+
 fn read<'a>(record: &'a Record<'_>) -> LogRecord<'a> {
     LogRecord {
         partition: record.partition(),
@@ -242,6 +262,22 @@ mod tests {
     use super::*;
     use crate::lanes::Lanes;
     use crate::testing;
+
+    #[test]
+    fn each_leader_is_new_once_and_none_that_came_before_the_latest() {
+        let mut leaders = HashMap::new();
+        let mut is_new = |partition, leader| super::is_new(&mut leaders, partition, leader);
+        assert!(
+            !is_new(0, Some(5)),
+            "the first was compared when the log was opened"
+        );
+        assert!(is_new(0, Some(7)));
+        assert!(!is_new(0, Some(5)), "read again");
+        assert!(!is_new(0, Some(7)));
+        assert!(!is_new(0, None));
+        assert!(!is_new(1, Some(9)));
+        assert!(is_new(0, Some(8)));
+    }
 
     #[test]
     fn only_what_the_log_has_lost_is_a_loss() {

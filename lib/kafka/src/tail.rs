@@ -125,6 +125,28 @@ impl Tail {
         Ok(true)
     }
 
+    /// Reads on from there in one partition that it reads. What was read of it already, and not polled, is dropped.
+    ///
+    /// # Errors
+    /// The partition is not read.
+    pub fn seek(&self, partition: PartitionId, offset: Offset) -> Result<(), KafkaError> {
+        match &self.client {
+            Client::Native(consumer) => {
+                let position = Start::Offset(offset).native();
+                let partition = settings::partition(partition);
+                // It is not waited for: the next record that is polled is the right one.
+                consumer
+                    .seek(&self.topic, partition, position, Duration::ZERO)
+                    .map_err(|e| KafkaError::topic(&self.topic, e))
+            }
+            #[cfg(feature = "simulation")]
+            Client::Simulated(cursors) => {
+                cursors.add(&[(partition, Start::Offset(offset))]);
+                Ok(())
+            }
+        }
+    }
+
     fn list(&self, positions: &[(PartitionId, Start)]) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
         for (partition, start) in positions {
