@@ -11,7 +11,7 @@ use crate::lanes::{Seen, missed};
 use crate::meters::Meters;
 use crate::orders::{OperatorError, Order, Rewound};
 use crate::pauses::Pauses;
-use crate::{DispatcherError, Event, Flight, Millis, Options, Place};
+use crate::{Backoff, DispatcherError, Event, Flight, Millis, Options, Place};
 use metrics::counter;
 use parking_lot::Mutex;
 use rtf_kafka::{Cluster, GroupReader, KafkaError, Polled, Record, Settings, TopicInfo};
@@ -45,8 +45,16 @@ const SEEK_WITHIN: Duration = Duration::from_secs(5);
 const JOIN_WITHIN: Millis = 15_000;
 /// Between two looks whether a retry topic is there by now.
 const LOOK_FOR_TOPIC_EVERY: Duration = Duration::from_secs(2);
-/// Between two tries to read again after the client failed.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// Between two tries to read again after the client failed. A static member whose session ended while its coordinator was away is fenced by its own return,
+/// and well at once when it begins anew; two dispatchers of one `instance_id` fence each other again and again.
+const REOPEN: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    max: Duration::from_secs(1),
+};
+/// A membership that lasted so long was not in vain.
+const LASTED: Duration = Duration::from_secs(10);
+/// Between two questions for the topic's id.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What the thread is made of.
 pub(crate) struct Reader {
@@ -177,13 +185,19 @@ impl Reader {
             return Ok(());
         };
         self.topic_id = info.id;
+        let mut in_vain = 0;
         while !self.halt.is_cancelled() {
+            let opened = std::time::Instant::now();
             let Err(error) = self.read() else {
                 break;
             };
             self.health.trouble(self.part, error.to_string());
             self.forget_membership();
-            self.rest(REOPEN_AFTER);
+            if opened.elapsed() >= LASTED {
+                in_vain = 0;
+            }
+            in_vain += 1;
+            self.rest(REOPEN.delay(in_vain, 0));
         }
         self.show();
         Ok(())
@@ -385,7 +399,7 @@ impl Reader {
                 Err(error) => error.to_string(),
             };
             self.health.trouble(self.part, words);
-            self.rest(REOPEN_AFTER);
+            self.rest(ASK_AGAIN_AFTER);
         }
         false
     }
@@ -765,7 +779,7 @@ impl Reader {
         while !self.halt.is_cancelled() {
             if self.read_simulated().await.is_err() {
                 self.forget_membership();
-                tokio::time::sleep(REOPEN_AFTER).await;
+                tokio::time::sleep(REOPEN.max).await;
             }
         }
         Ok(())
