@@ -25,7 +25,17 @@ impl Load {
         join: Join,
         events: impl Iterator<Item = Event> + Send + 'static,
     ) -> Result<Self> {
-        let sender = Sender::open(settings)?;
+        Self::start_observed(settings, join, events, |_| {})
+    }
+
+    /// The same; `acknowledged` is told of each record how long its acknowledgement took.
+    pub fn start_observed(
+        settings: &Settings,
+        join: Join,
+        events: impl Iterator<Item = Event> + Send + 'static,
+        acknowledged: impl Fn(Duration) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let sender = Sender::open_observed(settings, acknowledged)?;
         let sending = move || send(&sender, &join, events);
         let thread = thread::Builder::new().name("load".into());
         Ok(Self(thread.spawn(sending)?))

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use rtf_proto::{Original, PartitionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A record that is not acknowledged after this is given up. A broker that was killed is back by then, also on a slow machine.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(120);
@@ -26,7 +26,14 @@ pub struct SendError {
 #[derive(Clone, Default)]
 struct Failures(Arc<AtomicU64>);
 
-struct Context(Failures);
+struct Context {
+    failures: Failures,
+    begun: Instant,
+    acknowledged: Box<dyn Fn(Duration) + Send + Sync>,
+}
+
+/// When a record was handed over, µs since its producer began.
+type Sent = usize;
 
 impl rdkafka::ClientContext for Context {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, words: &str) {
@@ -38,12 +45,18 @@ impl rdkafka::ClientContext for Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = ();
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result
-            && self.0.0.fetch_add(1, Ordering::Relaxed) == 0
-        {
-            tracing::warn!(%error, "a record was not delivered");
+    type DeliveryOpaque = Sent;
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Sent) {
+        match result {
+            Ok(_) => {
+                let sent = Duration::from_micros(sent as u64);
+                (self.acknowledged)(self.begun.elapsed().saturating_sub(sent));
+            }
+            Err((error, _)) => {
+                if self.failures.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!(%error, "a record was not delivered");
+                }
+            }
         }
     }
 }
@@ -51,6 +64,7 @@ impl ProducerContext for Context {
 /// A producer to any topic, idempotent and in order.
 pub struct Sender {
     producer: Producing<Context>,
+    begun: Instant,
     failures: Failures,
 }
 
@@ -60,6 +74,17 @@ impl Sender {
     /// # Errors
     /// Settings that librdkafka does not accept.
     pub fn open(settings: &Settings) -> Result<Self, KafkaError> {
+        Self::open_observed(settings, |_| {})
+    }
+
+    /// Makes a producer; `acknowledged` is told of each record how long its acknowledgement took since it was handed over.
+    ///
+    /// # Errors
+    /// Settings that librdkafka does not accept.
+    pub fn open_observed(
+        settings: &Settings,
+        acknowledged: impl Fn(Duration) + Send + Sync + 'static,
+    ) -> Result<Self, KafkaError> {
         let mut config = settings.client();
         config
             .set("enable.idempotence", "true")
@@ -72,8 +97,17 @@ impl Sender {
                 DELIVERED_WITHIN.as_millis().to_string(),
             );
         let failures = Failures::default();
-        let producer = Producing::new(&config, Context(failures.clone()))?;
-        Ok(Self { producer, failures })
+        let begun = Instant::now();
+        let context = Context {
+            failures: failures.clone(),
+            begun,
+            acknowledged: Box::new(acknowledged),
+        };
+        Ok(Self {
+            producer: Producing::new(&config, context)?,
+            begun,
+            failures,
+        })
     }
 
     /// Sends one record, waiting while the queue is full. Without a partition Java's partitioner decides by the key,
@@ -88,7 +122,7 @@ impl Sender {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), SendError> {
-        self.enqueue(record(topic, partition, key, value))
+        self.enqueue(self.record(topic, partition, key, value))
     }
 
     /// Sends a record with headers, likewise, and with a timestamp (ms since 1970) if it shall not be the present.
@@ -103,12 +137,13 @@ impl Sender {
         timestamp_ms: Option<i64>,
     ) -> Result<(), SendError> {
         let (key, value) = (original.key.as_deref(), original.value.as_deref());
-        let mut record = record(topic, partition, key, value).headers(headers(original));
+        let record = self.record(topic, partition, key, value);
+        let mut record = record.headers(headers(original));
         record.timestamp = timestamp_ms;
         self.enqueue(record)
     }
 
-    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), SendError> {
+    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8], Sent>) -> Result<(), SendError> {
         let topic = record.topic;
         loop {
             match self.producer.send(record) {
@@ -144,17 +179,19 @@ impl Sender {
             n => Err(error(format!("{n} records were not delivered"))),
         }
     }
-}
 
-fn record<'a>(
-    topic: &'a str,
-    partition: Option<PartitionId>,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-) -> BaseRecord<'a, [u8], [u8]> {
-    let mut record = BaseRecord::to(topic);
-    record.key = key;
-    record.payload = value;
-    record.partition = partition.map(native_partition);
-    record
+    fn record<'a>(
+        &self,
+        topic: &'a str,
+        partition: Option<PartitionId>,
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+    ) -> BaseRecord<'a, [u8], [u8], Sent> {
+        let mut record =
+            BaseRecord::with_opaque_to(topic, self.begun.elapsed().as_micros() as Sent);
+        record.key = key;
+        record.payload = value;
+        record.partition = partition.map(native_partition);
+        record
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Wanted {
     Slowest(Duration),
     /// All is at full speed so long after it was healed.
     AfterHealing(Duration),
-    /// No row is late any more so long after Kafka has found new leaders for what a broker led.
+    /// No row is late any more so long after Kafka itself has no append that is late any more.
     BehindKafka(Duration),
     /// It is only measured.
     Measured,

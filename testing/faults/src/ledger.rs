@@ -18,8 +18,6 @@ pub(crate) struct Shot {
     pub(crate) seen: Seen,
     /// From the healing until no row was late any more.
     pub(crate) after_healing: Duration,
-    /// Until others led what the broker that was struck had led, if one was.
-    pub(crate) kafka: Option<Duration>,
     /// It never became well again in time.
     pub(crate) is_open: bool,
 }
@@ -65,7 +63,7 @@ pub(crate) struct Done {
     pub(crate) slowest_ms: u128,
     pub(crate) full_speed_ms: u128,
     pub(crate) after_healing_ms: u128,
-    pub(crate) kafka_ms: Option<u128>,
+    pub(crate) kafka_ms: u128,
 }
 
 /// A line of the report.
@@ -86,8 +84,8 @@ pub(crate) struct Line {
     pub(crate) full_speed_ms: Spread,
     /// The same from its healing.
     pub(crate) after_healing_ms: Spread,
-    /// From a broker's death until Kafka had new leaders, if it was one.
-    pub(crate) kafka_ms: Option<Spread>,
+    /// From the fault's beginning until no append of the load's own took longer than a second any more.
+    pub(crate) kafka_ms: Spread,
     /// What is wanted, in words.
     pub(crate) wanted: String,
     /// How often it was not met.
@@ -114,7 +112,7 @@ impl Ledger {
             slowest_ms: shot.seen.slowest.as_millis(),
             full_speed_ms: shot.seen.full_speed.as_millis(),
             after_healing_ms: shot.after_healing.as_millis(),
-            kafka_ms: shot.kafka.map(|took| took.as_millis()),
+            kafka_ms: shot.seen.kafka.as_millis(),
         });
         done.collect()
     }
@@ -132,13 +130,10 @@ fn line(shots: &[&Shot]) -> Line {
     let kind = shots[0].kind;
     let alone: Vec<_> = shots.iter().filter(|shot| !shot.has_company).collect();
     let spread = |of: fn(&Shot) -> Duration| Spread::of(alone.iter().map(|shot| of(shot)));
-    let kafka: Vec<_> = alone.iter().filter_map(|shot| shot.kafka).collect();
     let missed = |shot: &&&Shot| match kind.wanted {
         Wanted::Slowest(bound) => shot.seen.slowest > bound,
         Wanted::AfterHealing(bound) => shot.after_healing > bound,
-        Wanted::BehindKafka(bound) => shot
-            .kafka
-            .is_none_or(|kafka| shot.seen.full_speed > kafka + bound),
+        Wanted::BehindKafka(bound) => shot.seen.full_speed > shot.seen.kafka + bound,
         Wanted::Measured => false,
     };
     Line {
@@ -151,7 +146,7 @@ fn line(shots: &[&Shot]) -> Line {
         slowest_ms: spread(|shot| shot.seen.slowest),
         full_speed_ms: spread(|shot| shot.seen.full_speed),
         after_healing_ms: spread(|shot| shot.after_healing),
-        kafka_ms: (!kafka.is_empty()).then(|| Spread::of(kafka.into_iter())),
+        kafka_ms: spread(|shot| shot.seen.kafka),
         wanted: match kind.wanted {
             Wanted::Slowest(bound) => format!("slowest ≤ {bound:?}"),
             Wanted::AfterHealing(bound) => format!("healed ≤ {bound:?}"),

@@ -4,7 +4,6 @@
 mod isolation;
 mod kind;
 mod kinds;
-mod leaders;
 mod ledger;
 mod meter;
 mod network;

@@ -1,5 +1,5 @@
-//! Meter: reads the rows from Redis as they come, and knows of each how long it took from the moment at which both of its events had been sent. It must not
-//! know what is done to the pipeline meanwhile.
+//! Meter: reads the rows from Redis as they come, and knows of each how long it took from the moment at which both of its events had been sent; and of each
+//! event how long it took until Kafka had acknowledged it. It must not know what is done to the pipeline meanwhile.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -28,9 +28,13 @@ const READ_ROWS: usize = 2_000;
 /// What came in a tick.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tick {
-    rows: u32,
+    count: u32,
     slowest_ms: u32,
 }
+
+/// What came, tick by tick.
+#[derive(Debug, Default)]
+struct Ticks(Vec<Tick>);
 
 /// When the later of a pair's events was sent, and which were.
 #[derive(Clone, Copy)]
@@ -46,7 +50,8 @@ struct Book {
     pairs: HashMap<u64, Sent>,
     /// Those that have both, in order.
     due: VecDeque<(Instant, u64)>,
-    ticks: Vec<Tick>,
+    rows_came: Ticks,
+    acknowledgements: Ticks,
     rows: u64,
     /// Rows for which no pair was due.
     strays: u64,
@@ -61,6 +66,8 @@ pub(crate) struct Seen {
     pub(crate) slowest: Duration,
     /// From the stretch's beginning until no row is late any more.
     pub(crate) full_speed: Duration,
+    /// From there until no acknowledgement is late any more.
+    pub(crate) kafka: Duration,
 }
 
 /// What is seen, and the thread that sees it.
@@ -78,7 +85,8 @@ impl Meter {
             begun: Instant::now(),
             pairs: HashMap::new(),
             due: VecDeque::new(),
-            ticks: Vec::new(),
+            rows_came: Ticks::default(),
+            acknowledgements: Ticks::default(),
             rows: 0,
             strays: 0,
         }));
@@ -122,6 +130,15 @@ impl Meter {
         }
     }
 
+    /// What is to be told of each event as it is acknowledged: how long that took.
+    pub(crate) fn acknowledged(&self) -> impl Fn(Duration) + Send + Sync + use<> {
+        let book = self.book.clone();
+        move |took| {
+            let book = &mut *lock(&book);
+            book.acknowledgements.note(book.begun.elapsed(), took);
+        }
+    }
+
     /// Whether rows come, and in time, for a while now, all of it after `since`: what was in time before a fault says nothing of it.
     pub(crate) fn is_calm_since(&self, since: Duration) -> bool {
         let mut book = lock(&self.book);
@@ -130,11 +147,9 @@ impl Meter {
         if from < since {
             return false;
         }
-        let last = book.ticks_between(from, now);
-        let in_time = last
-            .iter()
-            .all(|tick| u128::from(tick.slowest_ms) <= LATE.as_millis());
-        let flows = last.iter().rev().take(10).any(|tick| tick.rows > 0);
+        let last = book.rows_came.between(from, now);
+        let in_time = !last.iter().any(Tick::is_late);
+        let flows = last.iter().rev().take(10).any(|tick| tick.count > 0);
         in_time && flows && !book.is_behind()
     }
 
@@ -161,23 +176,59 @@ impl Meter {
     /// What was seen from `from` to `to`.
     pub(crate) fn seen(&self, from: Duration, to: Duration) -> Seen {
         let book = lock(&self.book);
-        let ticks = book.ticks_between(from, to);
-        let (mut gap, mut still, mut slowest, mut late_until) = (0, 0, 0, 0);
-        for (number, tick) in ticks.iter().enumerate() {
-            still = if tick.rows == 0 { still + 1 } else { 0 };
+        let rows = book.rows_came.between(from, to);
+        let (mut gap, mut still) = (0, 0);
+        for tick in &rows {
+            still = if tick.count == 0 { still + 1 } else { 0 };
             gap = gap.max(still);
-            slowest = slowest.max(tick.slowest_ms);
-            if u128::from(tick.slowest_ms) > LATE.as_millis() {
-                late_until = number + 1;
-            }
         }
-        let ticks = |count: usize| TICK * u32::try_from(count).unwrap_or(u32::MAX);
+        let slowest = rows.iter().map(|tick| tick.slowest_ms).max();
         Seen {
-            gap: ticks(gap),
-            slowest: Duration::from_millis(slowest.into()),
-            full_speed: ticks(late_until),
+            gap: TICK * gap,
+            slowest: Duration::from_millis(slowest.unwrap_or_default().into()),
+            full_speed: late_until(&rows),
+            kafka: late_until(&book.acknowledgements.between(from, to)),
         }
     }
+}
+
+/// How long it takes until nothing is late any more.
+fn late_until(ticks: &[Tick]) -> Duration {
+    let last = ticks.iter().rposition(Tick::is_late);
+    let ticks = last.map_or(0, |last| last + 1);
+    TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+}
+
+impl Tick {
+    /// Whether something took too long.
+    fn is_late(&self) -> bool {
+        u128::from(self.slowest_ms) > LATE.as_millis()
+    }
+}
+
+impl Ticks {
+    /// Something came, and had taken so long.
+    fn note(&mut self, at: Duration, took: Duration) {
+        let place = place(at);
+        if self.0.len() <= place {
+            self.0.resize(place + 1, Tick::default());
+        }
+        let tick = &mut self.0[place];
+        tick.count += 1;
+        let took = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+        tick.slowest_ms = tick.slowest_ms.max(took);
+    }
+
+    /// Those in which nothing came yet are there too.
+    fn between(&self, from: Duration, to: Duration) -> Vec<Tick> {
+        let ticks = (place(from)..place(to)).map(|n| self.0.get(n).copied().unwrap_or_default());
+        ticks.collect()
+    }
+}
+
+/// Which tick a time is in.
+fn place(time: Duration) -> usize {
+    (time.as_millis() / TICK.as_millis()) as usize
 }
 
 impl Drop for Meter {
@@ -217,14 +268,7 @@ impl Book {
         let sent = self.pairs.remove(&key);
         self.strays += u64::from(sent.is_none());
         let slow = sent.map_or(Duration::ZERO, |sent| now.duration_since(sent.at));
-        let place = (self.begun.elapsed().as_millis() / TICK.as_millis()) as usize;
-        if self.ticks.len() <= place {
-            self.ticks.resize(place + 1, Tick::default());
-        }
-        let tick = &mut self.ticks[place];
-        tick.rows += 1;
-        let slow = u32::try_from(slow.as_millis()).unwrap_or(u32::MAX);
-        tick.slowest_ms = tick.slowest_ms.max(slow);
+        self.rows_came.note(self.begun.elapsed(), slow);
         self.rows += 1;
     }
 
@@ -250,14 +294,6 @@ impl Book {
             }
             self.due.pop_front();
         }
-    }
-
-    /// Ticks in which nothing came yet are there too.
-    fn ticks_between(&self, from: Duration, to: Duration) -> Vec<Tick> {
-        let place = |time: Duration| (time.as_millis() / TICK.as_millis()) as usize;
-        let ticks =
-            (place(from)..place(to)).map(|n| self.ticks.get(n).copied().unwrap_or_default());
-        ticks.collect()
     }
 }
 
@@ -312,7 +348,8 @@ mod tests {
             begun: Instant::now(),
             pairs: HashMap::new(),
             due: VecDeque::new(),
-            ticks: Vec::new(),
+            rows_came: Ticks::default(),
+            acknowledgements: Ticks::default(),
             rows: 0,
             strays: 0,
         };
@@ -324,14 +361,27 @@ mod tests {
         assert_eq!((book.due.len(), book.left()), (1, 1));
         book.came(1);
         assert_eq!(book.rows, 1);
-        let slowest = book.ticks.last().map(|tick| tick.slowest_ms);
+        let slowest = book.rows_came.0.last().map(|tick| tick.slowest_ms);
         assert!(slowest < Some(u32::try_from(TICK.as_millis()).unwrap()));
         assert!(!book.is_behind() && book.due.is_empty());
         assert_eq!((book.left(), book.strays), (0, 0));
         book.came(1);
         assert_eq!((book.rows, book.strays), (2, 1));
-        let ticks = book.ticks_between(Duration::ZERO, TICK * 5);
+        let ticks = book.rows_came.between(Duration::ZERO, TICK * 5);
         assert_eq!(ticks.len(), 5);
-        assert_eq!(ticks.iter().map(|tick| tick.rows).sum::<u32>(), 2);
+        assert_eq!(ticks.iter().map(|tick| tick.count).sum::<u32>(), 2);
+    }
+
+    #[test]
+    fn all_is_well_behind_the_last_that_was_late() {
+        let mut ticks = Ticks::default();
+        let ms = Duration::from_millis;
+        assert_eq!(late_until(&ticks.between(ms(0), ms(500))), Duration::ZERO);
+        ticks.note(ms(10), LATE);
+        assert_eq!(late_until(&ticks.between(ms(0), ms(500))), Duration::ZERO);
+        ticks.note(ms(160), LATE + ms(1));
+        ticks.note(ms(210), ms(3));
+        assert_eq!(late_until(&ticks.between(ms(0), ms(500))), ms(200));
+        assert_eq!(late_until(&ticks.between(ms(200), ms(500))), Duration::ZERO);
     }
 }

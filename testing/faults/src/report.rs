@@ -113,7 +113,7 @@ impl fmt::Display for Report {
             } = line;
             let (gap, slowest) = (shown(line.gap_ms), shown(line.slowest_ms));
             let (full, healed) = (shown(line.full_speed_ms), shown(line.after_healing_ms));
-            let kafka = line.kafka_ms.map_or_else(|| "–".into(), shown);
+            let kafka = shown(line.kafka_ms);
             writeln!(
                 f,
                 "| {kind} | {times} ({alone} alone) | {gap} | {slowest} | {full} | {healed} | {kafka} | {wanted} | {missed} |"

@@ -9,7 +9,7 @@ use rtf_synth::{CLICKS, Clicks, ClicksParams, Share, Tally};
 use rtf_testing::{Fate, Load, cost};
 
 use crate::isolation::Isolation;
-use crate::kind::{Begun, Kind, Skipped, Wanted};
+use crate::kind::{Begun, Kind, Skipped};
 use crate::ledger::{Ledger, Shot};
 use crate::report::{Left, Report};
 use crate::stage::{EVERYBODY, Stage};
@@ -99,7 +99,8 @@ pub(crate) fn load(stage: &Stage, plan: &Plan) -> Result<(Clicks, Load)> {
     });
     let mut observe = stage.meter.observer();
     let events = clicks.events().inspect(move |event| observe(event));
-    let load = Load::start(stage.checker.settings(), CLICKS, events)?;
+    let acknowledged = stage.meter.acknowledged();
+    let load = Load::start_observed(stage.checker.settings(), CLICKS, events, acknowledged)?;
     Ok((clicks, load))
 }
 
@@ -143,7 +144,7 @@ fn one(
     let kinds: Vec<_> = [Some(kind), second].into_iter().flatten().collect();
     let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
     stage.during = names.join(" + ");
-    let (began, began_at) = (stage.meter.now(), Instant::now());
+    let began = stage.meter.now();
     let mut on: Vec<(&Kind, Begun)> = Vec::new();
     for kind in &kinds {
         let begun = (kind.begin)(stage).with_context(|| format!("{} did not begin", kind.name))?;
@@ -169,12 +170,9 @@ fn one(
     let ended = stage.meter.now();
     let seen = stage.meter.seen(began, ended);
     let after_healing = stage.meter.seen(healing, ended).full_speed;
-    let struck = stage.struck.take();
-    let kafka = struck.and_then(|node| stage.leaders.moved_from(node, began_at));
-    let kafka_took = kafka.map_or_else(String::new, |took| format!(", Kafka itself {took:?}"));
     stage.say(&format!(
-        "{}: gap {:?}, slowest {:?}, full speed after {:?}, {after_healing:?} after healing{kafka_took}",
-        stage.during, seen.gap, seen.slowest, seen.full_speed
+        "{}: gap {:?}, slowest {:?}, full speed after {:?}, {after_healing:?} after healing, Kafka itself after {:?}",
+        stage.during, seen.gap, seen.slowest, seen.full_speed, seen.kafka
     ));
     for (kind, whom) in kinds.iter().zip(&whom) {
         ledger.add(Shot {
@@ -183,7 +181,6 @@ fn one(
             has_company: kinds.len() > 1,
             seen,
             after_healing,
-            kafka: kafka.filter(|_| matches!(kind.wanted, Wanted::BehindKafka(_))),
             is_open: is_calm == Some(false),
         });
     }

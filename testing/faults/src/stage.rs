@@ -17,7 +17,6 @@ use rtf_testing::{
 
 use crate::isolation::{Isolation, command};
 use crate::kind::{FAKE_TIME, Kind, Need};
-use crate::leaders::Leaders;
 use crate::meter::Meter;
 use crate::network::{Group, Network};
 use crate::rows::{Asker, Rows};
@@ -81,7 +80,6 @@ pub(crate) struct Stage {
     pub(crate) rows: Rows,
     pub(crate) network: Network,
     pub(crate) meter: Meter,
-    pub(crate) leaders: Leaders,
     pub(crate) checker: Checker,
     pub(crate) progress: Progress,
     pub(crate) rng: ChaCha8Rng,
@@ -94,8 +92,6 @@ pub(crate) struct Stage {
     pub(crate) exits: Vec<Exit>,
     /// When what was hit works again, if that is later than the beginning of its healing.
     pub(crate) healed: Option<Duration>,
-    /// The broker that was struck last, as Kafka numbers them.
-    pub(crate) struck: Option<i32>,
     /// What is done just now.
     pub(crate) during: String,
     ended: BTreeMap<Instance, Instant>,
@@ -128,7 +124,6 @@ impl Stage {
         let mut stage = Self {
             progress: Progress::new(&checker, &reader)?,
             meter: Meter::start(&CLICKS, PARTITIONS, &reader)?,
-            leaders: Leaders::watch(&kafka.bootstrap())?,
             sender: Sender::open(checker.settings())?,
             rng: ChaCha8Rng::seed_from_u64(plan.seed),
             pipeline,
@@ -140,7 +135,6 @@ impl Stage {
             away: BTreeSet::new(),
             exits: Vec::new(),
             healed: None,
-            struck: None,
             during: "the start".into(),
             ended: BTreeMap::new(),
             begun,
