@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rtf_kafka::{Cluster, Settings};
 use rtf_proto::{RegistryPartition, naming};
 use rtf_synth::{CLICKS, Clicks, ClicksParams, Tally};
 use rtf_testing::{
@@ -68,6 +69,36 @@ fn each_event_ends_once_though_brokers_and_replicas_die_freeze_and_are_cut_off()
     stage.verified(&tally)?;
     stage.agreed(checked.joined + checked.unjoinable + checked.malformed)?;
     stage.stopped()
+}
+
+/// librdkafka asks the broker that it was told to take for the controller, one of the three by chance, and alone looks for another each ten seconds.
+#[test]
+#[ignore = "needs real servers: ./test runs it"]
+fn a_topic_is_described_though_the_broker_that_would_have_been_asked_is_dead() -> Result<()> {
+    /// That nobody would have asked the dead one happens once in two hundred runs.
+    const CLIENTS: usize = 13;
+    /// For the three seconds of its session the others believe that the dead broker lives.
+    const DESCRIBED_WITHIN: Duration = Duration::from_secs(6);
+    let mut kafka = KafkaCluster::start()?;
+    create_topics(&kafka.bootstrap(), &CLICKS, PARTITIONS)?;
+    let settings = Settings {
+        bootstrap: kafka.bootstrap(),
+        ..Settings::default()
+    };
+    let clients = (0..CLIENTS).map(|_| {
+        let client = Cluster::connect(&settings)?;
+        client.topic(CLICKS.foreign.topic)?.context("it is there")?;
+        anyhow::Ok(client)
+    });
+    let clients: Vec<Cluster> = clients.collect::<Result<_>>()?;
+    kafka.kill(0)?;
+    for client in &clients {
+        let asked = Instant::now();
+        client.topic(CLICKS.foreign.topic)?.context("it is there")?;
+        let took = asked.elapsed();
+        ensure!(took < DESCRIBED_WITHIN, "described after {took:?}");
+    }
+    Ok(())
 }
 
 /// Everything that runs, and when it began.

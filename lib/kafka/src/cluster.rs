@@ -7,14 +7,14 @@ use crate::rights::Rights;
 use crate::settings::{self, Quiet, create};
 #[cfg(feature = "simulation")]
 use crate::simulated;
-use crate::topic_id::{Asked, Described, describe};
+use crate::topic_id::{Asked, Described, Silence, describe};
 use crate::{Isolation, KafkaError, Settings};
 use futures::executor::block_on;
 use parking_lot::Mutex;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -29,6 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a question waits before we look why there is no answer, and how long that takes at most.
 const SLICE: Duration = Duration::from_secs(2);
 const LISTEN: Duration = Duration::from_secs(3);
+/// How long the first description of a topic is waited for; each further one twice as long as the one before.
+const DESCRIBED_WITHIN: Duration = Duration::from_millis(500);
 const MOMENT: Duration = Duration::from_millis(100);
 /// How long a topic may take to be seen after it was made.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
@@ -114,7 +116,7 @@ impl Cluster {
         name: &str,
         asked: Asked,
     ) -> Result<Option<(TopicInfo, Option<Rights>)>, KafkaError> {
-        match describe(self.admin()?.inner().native_ptr(), name, TIMEOUT, asked) {
+        match patiently_described(self.admin()?.inner(), name, asked) {
             Ok(Described::Topic {
                 id,
                 partitions,
@@ -125,7 +127,7 @@ impl Cluster {
                 name,
                 "the broker refuses to describe it (TOPIC_AUTHORIZATION_FAILED)",
             )),
-            Err(words) => Err(self.unreachable(words)),
+            Err(Silence::TimedOut(words) | Silence::Failed(words)) => Err(self.unreachable(words)),
         }
     }
 
@@ -417,6 +419,27 @@ impl Cluster {
             words: refusal::reason(&words).into(),
             advice: refusal::advice(&words)?,
         })
+    }
+}
+
+/// librdkafka asks the broker that it was told to take for the controller last, waits for that one even if it is dead, and looks for another each ten
+/// seconds. So it is waited for in steps, and anybody's word about the cluster, which names a broker that lives, comes between them.
+fn patiently_described(
+    client: &Client<Quiet>,
+    name: &str,
+    asked: Asked,
+) -> Result<Described, Silence> {
+    let deadline = Instant::now() + TIMEOUT;
+    let mut within = DESCRIBED_WITHIN;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let described = describe(client.native_ptr(), name, within.min(left), asked);
+        if !matches!(described, Err(Silence::TimedOut(_))) || within >= left {
+            return described;
+        }
+        // Its answer is not needed, only heard.
+        let _ = client.fetch_metadata(None, within);
+        within *= 2;
     }
 }
 

@@ -26,6 +26,20 @@ pub(crate) enum Described {
     Forbidden,
 }
 
+/// Why nothing is known of it.
+pub(crate) enum Silence {
+    /// Nobody answered in time.
+    TimedOut(String),
+    /// Anything else.
+    Failed(String),
+}
+
+impl From<String> for Silence {
+    fn from(words: String) -> Self {
+        Self::Failed(words)
+    }
+}
+
 /// Whether the broker is asked for rights too: that costs it a look at its access lists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -53,7 +67,7 @@ pub(crate) fn describe(
     topic: &str,
     timeout: Duration,
     asked: Asked,
-) -> Result<Described, String> {
+) -> Result<Described, Silence> {
     let name = CString::new(topic).map_err(|e| e.to_string())?;
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: librdkafka's documented sequence for DescribeTopics; every object is guarded, and what is read from
@@ -92,18 +106,27 @@ pub(crate) fn describe(
             sys::rd_kafka_event_destroy,
         );
         if event.0.is_null() {
-            return Err("no answer in time".into());
+            return Err(Silence::TimedOut("no answer in time".into()));
         }
-        if sys::rd_kafka_event_error(event.0) as i32 != 0 {
-            return Err(text(sys::rd_kafka_event_error_string(event.0)));
+        match sys::rd_kafka_event_error(event.0) {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            code => {
+                let words = text(sys::rd_kafka_event_error_string(event.0));
+                return Err(match code {
+                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT => {
+                        Silence::TimedOut(words)
+                    }
+                    _ => Silence::Failed(words),
+                });
+            }
         }
         let mut count = 0;
         let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
         let described = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
         if count != 1 {
-            return Err(format!("{count} topics described where one was asked for"));
+            return Err(format!("{count} topics described where one was asked for").into());
         }
-        read(*described)
+        Ok(read(*described)?)
     }
 }
 
