@@ -244,8 +244,9 @@ pub(crate) fn partitions<C: ClientContext>(
 
 /// Between two questions to a cluster that has yet to decide who answers.
 const ELECTION_POLL: Duration = Duration::from_millis(50);
-/// What is said of a partition without a leader, or with a new one.
-const ELECTING: [Code; 5] = [
+/// What is said of a partition without a leader, or with a new one; and by librdkafka, when the broker that it asked leaves the cluster before it answers.
+const ELECTING: [Code; 6] = [
+    Code::DestroyBroker,
     Code::NotLeaderForPartition,
     Code::LeaderNotAvailable,
     Code::OffsetNotAvailable,
@@ -317,6 +318,19 @@ pub(crate) mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         let is_said = [0, 1, 59, 60, 61, 119, 120].map(|s| is_to_be_said(&mut said, at(s)));
         assert_eq!(is_said, [true, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn while_leaders_are_elected_a_question_is_asked_again() {
+        const ENOUGH: Duration = Duration::from_secs(10);
+        for code in ELECTING {
+            let mut answers = vec![Ok(7), Err(Native::OffsetFetch(code))];
+            let answer = ask_until_decided(ENOUGH, &ELECTING, || answers.pop().unwrap());
+            assert_eq!(answer, Ok(7), "{code:?}");
+        }
+        let mut answers = vec![Ok(7), Err(Native::OffsetFetch(Code::Authentication))];
+        let answer = ask_until_decided(ENOUGH, &ELECTING, || answers.pop().unwrap());
+        assert!(answer.is_err(), "what no election explains is said at once");
     }
 
     pub fn expect(config: &ClientConfig, wanted: &[(&str, &str)]) {
