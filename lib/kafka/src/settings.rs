@@ -112,8 +112,9 @@ impl Settings {
             // default, is as much later than the new leader.
             .set("retry.backoff.max.ms", "250")
             // A broker that is frozen or cut off without a word is given up within seconds, not a minute (half of one for a connection that is made):
-            // what TCP sends again after a longer silence comes as much later.
-            .set("socket.timeout.ms", "6000")
+            // what TCP sends again after a longer silence comes as much later. Sooner than a session ends: a member whose coordinator is frozen has two
+            // seconds left to find the next one.
+            .set("socket.timeout.ms", "4000")
             .set("socket.connection.setup.timeout.ms", "3000")
             // When a broker dies librdkafka asks once who leads its partitions now, and is told: the dead one, until the controller has missed it. The
             // next question is this one.
