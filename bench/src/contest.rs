@@ -18,12 +18,15 @@ use contender::{Contender, Job};
 use figures::{Latency, Recovery};
 use paced::Load;
 use report::Report;
-use results::Results;
+use results::{Pace, Results};
 use rtf_synth::Share;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Pairs in the backlog, unless told otherwise.
+const USUAL_EVENTS: u64 = 1_000_000;
 
 /// Kafka is warm for a contender whose run took no less than this share of the Kafka CPU of the one before.
 const WARM: f64 = 0.9;
@@ -45,8 +48,8 @@ pub struct Args {
     /// These contenders
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["pass-through", "rtf"])]
     only: Vec<Contender>,
-    /// Pairs of click and query in the backlog; 0 leaves it out
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Pairs of click and query in the backlog; 0 leaves it out. Each number but the usual one has a section and a picture of its own in the document
+    #[arg(long, default_value_t = USUAL_EVENTS)]
     events: u64,
     /// Everything is measured this often, in turns
     #[arg(long, default_value_t = 3)]
@@ -54,6 +57,9 @@ pub struct Args {
     /// Clicks a second of the latency runs; 0 leaves them out
     #[arg(long, value_delimiter = ',', default_values_t = [5000, 10_000, 20_000])]
     rates: Vec<u32>,
+    /// The same at so many per cent of what each made of the backlog; 0 leaves them out
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 80])]
+    shares: Vec<u32>,
     /// Seconds of a latency run, after ten that are not counted
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -76,8 +82,10 @@ Examples:
   bench/run --all                                  everybody, three times; takes more than an hour
   bench/run --all --events 100000 --runs 1 --seconds 5 --docs /tmp/docs
                                                    everything once, small, to see that it works
-  bench/run --only rtf,flink --rates 0 --recovery-rate 0
+  bench/run --only rtf,flink --rates 0 --shares 0 --recovery-rate 0
                                                    only the backlog, of these two
+  bench/run --all --events 5000000 --rates 0 --shares 0 --recovery-rate 0
+                                                   a longer backlog, into a section of its own
   RTF_KEEP=1 bench/run …                           keeps the folder with all logs";
 
 /// What is measured of whom, turn after turn.
@@ -106,13 +114,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let Contest { mut all, .. } = contest;
     all.sort_by_key(|results| contenders.iter().position(|of| *of == results.contender));
-    let rates: Vec<u32> = rates(args).map(NonZeroU32::get).collect();
+    let paces: Vec<Pace> = paces(args).collect();
     let report = Report {
         results: &all,
         events: args.events,
         runs: args.runs,
         seconds: args.seconds,
-        rates: &rates,
+        paces: &paces,
         recovery_rate: args.recovery_rate,
         circumstances: &circumstances,
     };
@@ -130,8 +138,12 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn rates(args: &Args) -> impl Iterator<Item = NonZeroU32> {
-    args.rates.iter().filter_map(|rate| NonZeroU32::new(*rate))
+/// Shares of a backlog that is left out are left out too.
+fn paces(args: &Args) -> impl Iterator<Item = Pace> {
+    let rates = args.rates.iter().filter_map(|rate| NonZeroU32::new(*rate));
+    let shares = args.shares.iter().copied();
+    let shares = shares.filter(|share| *share > 0 && args.events > 0);
+    rates.map(Pace::Clicks).chain(shares.map(Pace::Share))
 }
 
 impl Contest {
@@ -184,9 +196,13 @@ impl Contest {
             });
             results.backlogs.extend(run);
         }
-        for rate in rates(args) {
+        for (number, pace) in paces(args).enumerate() {
             for results in all.iter_mut() {
-                let name = format!("latency{turn}-{rate}");
+                // Who never came through the backlog has no capacity.
+                let Some(rate) = results.rate(pace) else {
+                    continue;
+                };
+                let name = format!("latency{turn}-{number}");
                 let load = Load {
                     rate,
                     late: Share::NONE,
@@ -195,7 +211,7 @@ impl Contest {
                     kill_after: None,
                 };
                 let run = paced::run(stage, results.contender, &name, &load);
-                let what = format!("latency at {rate}/s");
+                let what = format!("latency at {pace} ({rate}/s)");
                 let run = noted(
                     run.map(|course| Latency::of(&course)),
                     results,
@@ -207,7 +223,7 @@ impl Contest {
                         )
                     },
                 );
-                results.latencies.entry(rate.get()).or_default().extend(run);
+                results.latencies.entry(pace).or_default().extend(run);
             }
         }
         let Some(rate) = NonZeroU32::new(args.recovery_rate) else {

@@ -2,12 +2,12 @@
 
 use crate::bars::{self, Bar, LIMIT, OTHERS, OURS, Panel};
 use crate::contest::contender::Contender;
-use crate::contest::results::Results;
+use crate::contest::results::{Pace, Results};
 use crate::spread::Spread;
 
 /// All panels below one another, as SVG.
-pub fn draw(results: &[Results], rates: &[u32]) -> String {
-    bars::draw(&panels(results, rates))
+pub fn draw(results: &[Results], paces: &[Pace]) -> String {
+    bars::draw(&panels(results, paces))
 }
 
 fn bar(contender: Contender, spread: Spread) -> Bar {
@@ -22,7 +22,7 @@ fn bar(contender: Contender, spread: Spread) -> Bar {
     }
 }
 
-fn panels(results: &[Results], rates: &[u32]) -> Vec<Panel> {
+fn panels(results: &[Results], paces: &[Pace]) -> Vec<Panel> {
     let panel = |title: &str, figure: &dyn Fn(&Results) -> Option<Spread>| Panel {
         title: title.into(),
         bars: results
@@ -46,9 +46,9 @@ fn panels(results: &[Results], rates: &[u32]) -> Vec<Panel> {
             of.backlog(|run| run.first_row_seconds)
         }),
     ];
-    panels.extend(rates.iter().map(|rate| {
-        let title = format!("p99 latency at {rate} clicks a second, ms (less is better)");
-        panel(&title, &|of| of.latency(*rate, |run| run.quantiles_ms[2]))
+    panels.extend(paces.iter().map(|pace| {
+        let title = format!("p99 latency at {pace}, ms (less is better)");
+        panel(&title, &|of| of.latency(*pace, |run| run.quantiles_ms[2]))
     }));
     panels.push(panel(
         "kill -9: longest time without a row, seconds (less is better)",

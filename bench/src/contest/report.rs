@@ -1,9 +1,10 @@
 //! What was measured, as Markdown and as a picture. Measures nothing.
 
 use crate::backlog::Backlog;
+use crate::contest::USUAL_EVENTS;
 use crate::contest::chart;
 use crate::contest::contender::Contender;
-use crate::contest::results::Results;
+use crate::contest::results::{Pace, Results};
 use crate::document::{self, Picture};
 use crate::oracle::sum;
 use crate::spread::number;
@@ -11,6 +12,7 @@ use crate::table::{cell, checked, failures};
 use anyhow::Result;
 use std::path::Path;
 
+/// The section and the picture of the backlog that is measured unless told otherwise; another one has its own.
 const WRITER: &str = "bench/run";
 
 /// What was measured how.
@@ -19,7 +21,7 @@ pub struct Report<'a> {
     pub events: u64,
     pub runs: u32,
     pub seconds: u64,
-    pub rates: &'a [u32],
+    pub paces: &'a [Pace],
     pub recovery_rate: u32,
     /// When, on what and how busy it was before.
     pub circumstances: &'a str,
@@ -28,12 +30,19 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Puts tables and picture into this folder's document on performance.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let picture = Picture {
-            file: "peers.svg",
-            words: "Throughput, CPU, memory, latency and recovery of each",
-            svg: chart::draw(self.results, self.rates),
+        let (writer, file) = match self.events {
+            USUAL_EVENTS => (WRITER.into(), "peers.svg".into()),
+            events => (
+                format!("{WRITER} --events {events}"),
+                format!("peers-{events}.svg"),
+            ),
         };
-        document::write(folder, WRITER, &self.markdown(), &picture)
+        let picture = Picture {
+            file: &file,
+            words: "Throughput, CPU, memory, latency and recovery of each",
+            svg: chart::draw(self.results, self.paces),
+        };
+        document::write(folder, &writer, &self.markdown(), &picture)
     }
 
     /// All tables.
@@ -42,8 +51,8 @@ impl Report<'_> {
         if self.events > 0 {
             text += &self.backlog();
         }
-        for rate in self.rates {
-            text += &self.latency(*rate);
+        for pace in self.paces {
+            text += &self.latency(*pace);
         }
         if self.recovery_rate > 0 {
             text += &self.recovery();
@@ -125,9 +134,9 @@ impl Report<'_> {
         format!("\n`rtf run` is {} (medians).\n", ratios.join(", "))
     }
 
-    fn latency(&self, rate: u32) -> String {
+    fn latency(&self, pace: Pace) -> String {
         let heading = format!(
-            "Latency at {rate} clicks a second over {} s, ms from handing the click to the producer to reading its row",
+            "Latency at {pace} over {} s, ms from handing the click to the producer to reading its row",
             self.seconds
         );
         let columns = [
@@ -143,9 +152,9 @@ impl Report<'_> {
         ];
         let rows = self.results.iter().map(|results| {
             let mut cells = vec![results.contender.title().into()];
-            cells.extend((0..5).map(|i| cell(results.latency(rate, |run| run.quantiles_ms[i]))));
-            cells.extend((0..3).map(|i| cell(results.latency(rate, |run| run.cores[i]))));
-            let runs = results.latencies.get(&rate).into_iter().flatten();
+            cells.extend((0..5).map(|i| cell(results.latency(pace, |run| run.quantiles_ms[i]))));
+            cells.extend((0..3).map(|i| cell(results.latency(pace, |run| run.cores[i]))));
+            let runs = results.latencies.get(&pace).into_iter().flatten();
             (cells, sum(runs.map(|run| run.faults)))
         });
         checked(&heading, &columns, rows)
