@@ -5,7 +5,7 @@ use crate::secret::Secret;
 use std::collections::BTreeMap;
 
 /// librdkafka properties that are ours, and what to use instead.
-const OURS: [(&str, &str); 23] = [
+const OURS: [(&str, &str); 24] = [
     ("bootstrap.servers", "use [kafka].bootstrap"),
     ("metadata.broker.list", "use [kafka].bootstrap"),
     ("group.id", "use [dispatcher].group"),
@@ -41,6 +41,7 @@ const OURS: [(&str, &str); 23] = [
         "max.in.flight.requests.per.connection",
         "the order of appends depends on it",
     ),
+    ("max.in.flight", "the order of appends depends on it"),
     ("message.max.bytes", "it follows the join log's own limit"),
     ("partitioner", "it is Java's default, murmur2"),
     ("test.mock.num.brokers", "`rtf demo` has an embedded broker"),
