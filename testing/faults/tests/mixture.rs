@@ -1,4 +1,4 @@
-//! A mixture of faults against real servers and real processes for a minute and a half, as `rtf-faults` gives it by hand for hours; each event
+//! A mixture of faults against real servers and real processes for five minutes, as `rtf-faults` gives it by hand for hours; each event
 //! ends exactly once, and full speed comes back after each of them.
 
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, ensure};
 use rtf_testing::seed;
 
-const MINUTES: &str = "1.5";
+const MINUTES: &str = "5";
 /// The rate that a small machine sustains beside three brokers.
 const RATE: &str = "500";
 const SEED: u64 = 7;
