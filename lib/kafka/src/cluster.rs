@@ -29,9 +29,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a question waits before we look why there is no answer, and how long that takes at most.
 const SLICE: Duration = Duration::from_secs(2);
 const LISTEN: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(100);
 /// How long the first description of a topic is waited for; each further one twice as long as the one before.
 const DESCRIBED_WITHIN: Duration = Duration::from_millis(500);
-const MOMENT: Duration = Duration::from_millis(100);
 /// How long a topic may take to be seen after it was made.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
