@@ -4,7 +4,7 @@ mod redis_server;
 
 use crate::cli::DemoArgs;
 use crate::progress::Progress;
-use crate::roles::{Pipeline, Role, Sink};
+use crate::roles::{Pipeline, Ports, Role, Sink};
 use crate::synth::{Pace, Topics, send};
 use crate::{exit, out};
 use anyhow::Context;
@@ -13,7 +13,6 @@ use rtf_config::Config;
 use rtf_kafka::{Cluster, Embedded, Sender, Settings};
 use rtf_rows::{Limits, Rows};
 use rtf_synth::{VACATION, Vacation, VacationParams};
-use std::net::{SocketAddr, TcpListener};
 use tokio_util::sync::CancellationToken;
 
 const TOPIC_PARTITIONS: u32 = 4;
@@ -77,7 +76,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .map_err(|_| exit::usage(format!("--listen {}: expected HOST:PORT", args.listen)))?;
     config.registry.data = folder.path().join("registry");
     config.joiner.data = folder.path().join("joiner");
-    use_free_ports(&mut config);
+    let ports = bind_ports(&mut config).await?;
 
     let broker = if args.kafka.is_none() {
         Some(embedded()?)
@@ -106,7 +105,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     };
     let stop = shutdown.clone();
     let feeding = tokio::task::spawn_blocking(move || generator.run(&stop));
-    let pipeline = Pipeline::open(config, settings, sink, &Role::ALL, shutdown.clone()).await?;
+    let pipeline =
+        Pipeline::open(config, settings, sink, ports, &Role::ALL, shutdown.clone()).await?;
     announce(&pipeline, broker.is_some(), server.is_some(), &args)?;
     let ran = pipeline.run().await;
     shutdown.cancel();
@@ -114,25 +114,12 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     ran.and(fed)
 }
 
-/// The default ports if they are free, so that `rtf status` and `rtf lookup` find the roles; else any.
-fn use_free_ports(config: &mut Config) {
-    let grpc = [
-        config.registry.listen,
-        config.joiner.listen,
-        config.dispatcher.listen,
-        config.publisher.listen,
-    ];
-    let http = [
-        config.registry.http(),
-        config.joiner.http(),
-        config.dispatcher.http(),
-        config.publisher.http(),
-    ];
-    let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
-    if grpc.iter().chain(&http).all(free) {
-        return;
+/// Binds the default ports if they are free, so that `rtf status` and `rtf lookup` find the roles; else any. They are held from here on:
+/// between a look and a use another demonstration may take them.
+async fn bind_ports(config: &mut Config) -> anyhow::Result<Ports> {
+    if let Ok(ports) = Ports::bind(config, &Role::ALL).await {
+        return Ok(ports);
     }
-    tracing::info!("ports 7401 to 7404 or 7501 to 7504 are in use; the roles listen on others");
     for listen in [
         &mut config.registry.listen,
         &mut config.joiner.listen,
@@ -141,6 +128,10 @@ fn use_free_ports(config: &mut Config) {
     ] {
         listen.set_port(0);
     }
+    // That of the page is as it was told, and fails again if it was that one.
+    let ports = Ports::bind(config, &Role::ALL).await?;
+    tracing::info!("ports 7401 to 7404 or 7501 to 7504 are in use; the roles listen on others");
+    Ok(ports)
 }
 
 fn embedded() -> anyhow::Result<Embedded> {

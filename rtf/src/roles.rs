@@ -97,7 +97,16 @@ pub async fn run(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
         )));
     }
     let settings = options::kafka(config);
-    let pipeline = Pipeline::open(config.clone(), settings, Sink::Redis, roles, shutdown).await?;
+    let ports = Ports::bind(config, roles).await?;
+    let pipeline = Pipeline::open(
+        config.clone(),
+        settings,
+        Sink::Redis,
+        ports,
+        roles,
+        shutdown,
+    )
+    .await?;
     if let Some(address) = pipeline.web_address() {
         tracing::info!("the table is at http://{address}");
     }
@@ -112,21 +121,21 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens everything: ports first, since they fail quickly, then the roles in the order they need each other.
+    /// Opens the roles in the order they need each other, at ports that are bound already: those fail quickly, so they come first.
     ///
     /// # Errors
-    /// A port in use, a Kafka that does not answer, a log or a directory that cannot be used.
+    /// A Kafka that does not answer, a log or a directory that cannot be used.
     pub async fn open(
         config: Config,
         settings: Settings,
         sink: Sink,
+        ports: Ports,
         roles: &[Role],
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         // A page alone is called by no role.
         let is_called = roles.iter().any(|role| !matches!(role, Role::Web));
         let tls = is_called.then(|| grpc_tls::server(&config)).transpose()?;
-        let ports = Ports::bind(&config, roles).await?;
         let web = ports
             .web
             .as_ref()
@@ -189,8 +198,9 @@ async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) -> anyho
 /// A role's gRPC port and its port for health and metrics.
 type Pair = (TcpListener, TcpListener);
 
+/// Where the roles listen, bound.
 #[derive(Default)]
-struct Ports {
+pub struct Ports {
     registry: Option<Pair>,
     joiner: Option<Pair>,
     dispatcher: Option<Pair>,
@@ -199,7 +209,11 @@ struct Ports {
 }
 
 impl Ports {
-    async fn bind(config: &Config, roles: &[Role]) -> anyhow::Result<Self> {
+    /// As configured.
+    ///
+    /// # Errors
+    /// A port in use, an address that is not this machine's: with the key that says so.
+    pub async fn bind(config: &Config, roles: &[Role]) -> anyhow::Result<Self> {
         let mut ports = Self::default();
         for role in roles {
             match role {

@@ -237,6 +237,20 @@ fn with_nothing_at_all() -> Result<()> {
     whole_visit(&["--no-redis"])
 }
 
+/// The default ports are free for either, and only one of them can have them.
+#[test]
+#[ignore = "needs real servers: ./test runs it"]
+fn two_begin_at_the_same_moment() -> Result<()> {
+    let mut demos = [Demo::start(&["--no-redis"])?, Demo::start(&["--no-redis"])?];
+    for demo in &mut demos {
+        wait_until("the first row", SOON, || {
+            demo.rows().ok().filter(|rows| !rows.is_empty())
+        })
+        .with_context(|| demo.process.log().unwrap_or_default())?;
+    }
+    demos.iter_mut().try_for_each(stops)
+}
+
 #[test]
 #[ignore = "needs real servers: ./test runs it"]
 fn a_port_in_use_is_named() -> Result<()> {
