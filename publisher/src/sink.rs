@@ -11,6 +11,7 @@ pub use redis::{RedisOptions, RedisSink};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rtf_proto::{LogId, Offset, PartitionId};
+use std::time::Duration;
 
 /// A partition of one join log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +97,10 @@ impl SinkError {
     }
 }
 
+/// So long a partition of Redis is left to the publisher that was quicker: a look costs as little as an append of nothing, and who takes over has
+/// seen two of them at the most.
+pub const GIVE_WAY: Duration = Duration::from_millis(100);
+
 /// A store of rows, one stream per partition.
 #[async_trait]
 pub trait Sink: Send + Sync + 'static {
@@ -122,6 +127,12 @@ pub trait Sink: Send + Sync + 'static {
         expected_last: Option<Offset>,
         rows: &[Row],
     ) -> Result<AppendOutcome, SinkError>;
+
+    /// Who is refused because another one appends leaves the partition to it, and looks this often whether the sink's end still moves by itself;
+    /// at once where the sink sees to that.
+    fn give_way(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// The stream's name, for people.
     fn subject(&self, partition: PartitionId) -> String;

@@ -13,6 +13,7 @@ use futures::stream::FuturesOrdered;
 use rtf_proto::{
     AcceptedBatch, AcceptedStream, Offset, PartitionId, RegistryError, RegistryStatus,
 };
+use rtf_service::mutant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -51,6 +52,8 @@ pub(crate) struct Worker {
     tail: Option<AcceptedStream>,
     under_way: FuturesOrdered<BoxFuture<'static, Answer>>,
     back_off: BackOff,
+    /// Another publisher carries this partition: where the sink ended when that was seen last.
+    stands_by: Option<Offset>,
     /// When an idle partition asks its sink again.
     check_at: Instant,
     meter: Meter,
@@ -66,6 +69,7 @@ impl Worker {
             tail: None,
             under_way: FuturesOrdered::new(),
             back_off: BackOff::default(),
+            stands_by: None,
             check_at: Instant::now(),
             meter: Meter::new(&shared.options.content),
             spans: Spans::default(),
@@ -104,22 +108,49 @@ impl Worker {
     }
 
     async fn locate(&mut self) -> Result<(), Trouble> {
+        if self.stands_by.is_some() {
+            tokio::time::sleep(self.shared.sink.give_way()).await;
+        }
         let (log, end) = self.log_and_end();
         if log != self.place.log {
             tracing::warn!(partition = self.place.partition, before = %self.place.log, now = %log, "the registry follows another log");
             self.place.log = log;
             self.carry = Carry::new(Limits::default());
             self.tail = None;
+            self.stands_by = None;
         }
         let last = self.shared.sink.last(self.place).await;
         let last = last.inspect_err(|error| self.meter.failed(error.is_retriable()))?;
         match self.carry.located(last, end) {
             Ok(()) => {
                 self.check_at = Instant::now() + self.shared.options.recheck_idle;
+                self.go_on_standing_by(last);
                 self.is_well_if_idle();
                 Ok(())
             }
             Err(ahead) => self.wait_for_the_log(ahead).await,
+        }
+    }
+
+    /// Two that append the same rows do all the work twice: whoever is refused leaves the partition to the other one, and neither reads its rows nor
+    /// sends them, until the sink's end stands still between two looks.
+    fn stand_by(&mut self, last: Option<Offset>) {
+        // A sink that forgot is behind what we know, and to be filled at once.
+        if last > self.carry.last() && !self.shared.sink.give_way().is_zero() {
+            self.stands_by = last;
+            self.tail = None;
+            self.carry.tail_lost();
+        }
+    }
+
+    fn go_on_standing_by(&mut self, last: Option<Offset>) {
+        let Some(seen) = self.stands_by else { return };
+        if last > Some(seen) || mutant::is("standby-never-takes-over") {
+            self.stands_by = last;
+            self.carry.doubt();
+            self.is_well();
+        } else {
+            self.stands_by = None;
         }
     }
 
@@ -229,6 +260,7 @@ impl Worker {
             Ok(AppendOutcome::Moved { last }) => {
                 self.meter.moved();
                 self.spans.moved(last);
+                self.stand_by(last);
                 self.carry.moved(last);
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 //! Its answers are not trusted: each names its stream and the number of its call. After any error the connection is
 //! given up, since nobody knows what still comes out of it. Which server has a stream is `rtf_redis`'s to know.
 
-use super::{AppendOutcome, Place, Row, Sink, SinkError};
+use super::{AppendOutcome, GIVE_WAY, Place, Row, Sink, SinkError};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
@@ -225,6 +225,10 @@ impl Sink for RedisSink {
             Some(last) if found.appended => Ok(AppendOutcome::Appended { last }),
             last => Ok(AppendOutcome::Moved { last }),
         }
+    }
+
+    fn give_way(&self) -> Duration {
+        GIVE_WAY
     }
 
     fn subject(&self, partition: PartitionId) -> String {

@@ -6,11 +6,16 @@ use crate::common::{
 };
 use crate::shifting_proxy::ShiftingProxy;
 use crate::test_log::TestLog;
-use rtf_proto::Outcome;
+use async_trait::async_trait;
 use rtf_proto::naming::{redis_partitions_key, redis_stream};
+use rtf_proto::{Offset, Outcome, PartitionId};
 use rtf_publisher::State;
-use rtf_publisher::sink::{AppendOutcome, Place, RedisOptions, RedisSink, Row, Sink, SinkError};
-use std::time::Duration;
+use rtf_publisher::sink::{
+    AppendOutcome, GIVE_WAY, Place, RedisOptions, RedisSink, Row, Sink, SinkError,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 fn do_it(redis: &mut redis::Connection, command: &[&str]) -> redis::Value {
     redis::cmd(command[0])
@@ -107,6 +112,87 @@ async fn two_publishers_and_killed_ones_write_each_row_once() {
     until_published(&log, &mut client, 0).await;
     until_published(&log, &mut client, 1).await;
     steady.stop().await;
+}
+
+/// Counts the appends that its publisher sent in vain.
+struct Counting {
+    sink: Arc<RedisSink>,
+    refused: AtomicU64,
+}
+
+#[async_trait]
+impl Sink for Counting {
+    async fn last(&self, place: Place) -> Result<Option<Offset>, SinkError> {
+        self.sink.last(place).await
+    }
+
+    async fn append(
+        &self,
+        place: Place,
+        expected_last: Option<Offset>,
+        rows: &[Row],
+    ) -> Result<AppendOutcome, SinkError> {
+        let outcome = self.sink.append(place, expected_last, rows).await?;
+        if matches!(outcome, AppendOutcome::Moved { .. }) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(outcome)
+    }
+
+    fn give_way(&self) -> Duration {
+        self.sink.give_way()
+    }
+
+    fn subject(&self, partition: PartitionId) -> String {
+        self.sink.subject(partition)
+    }
+
+    fn remedy(&self, partition: PartitionId) -> String {
+        self.sink.remedy(partition)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_gives_way_and_takes_over_from_the_dead() {
+    let (redis, log) = (server(), TestLog::new(1, 1));
+    let mut client = client(&redis);
+    let sinks = [(), ()].map(|()| {
+        Arc::new(Counting {
+            sink: redis_sink(redis.url()),
+            refused: AtomicU64::default(),
+        })
+    });
+    let running = sinks
+        .clone()
+        .map(|sink| Running::start(&log, sink, options()));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        log.join(0, 1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    until_published(&log, &mut client, 0).await;
+    // Each time it is refused it had two appends under way at the most, and sends none for so long.
+    let times = began.elapsed().as_millis() / GIVE_WAY.as_millis() + 1;
+    for sink in &sinks {
+        let refused = sink.refused.load(Ordering::Relaxed);
+        assert!(
+            u128::from(refused) <= 2 * times,
+            "{refused} in {:?}",
+            began.elapsed()
+        );
+    }
+    // Whichever carried it, one of the two that are left alone is not the one.
+    let [first, second] = running;
+    drop(first);
+    log.join(0, 100);
+    until_published(&log, &mut client, 0).await;
+    let first = Running::start(&log, sinks[0].clone(), options());
+    log.join(0, 100);
+    until_published(&log, &mut client, 0).await;
+    drop(second);
+    log.join(0, 100);
+    until_published(&log, &mut client, 0).await;
+    first.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -376,7 +376,7 @@ impl Reckoning<'_> {
         Sum {
             name: "publisher",
             processes,
-            from: "each carries every row; the second one is for when the first dies".into(),
+            from: "each may have to carry every row; while both live they share them".into(),
             cores: (
                 processes * self.publisher_cores(),
                 format!(
@@ -592,7 +592,7 @@ impl Reckoning<'_> {
         note(
             self.events() > costs::PUBLISH_RATE.value,
             format!(
-                "One publisher carries every row. More than {} rows/s through one were never measured",
+                "A publisher that is left alone carries every row. More than {} rows/s through one were never measured",
                 about(costs::PUBLISH_RATE.value)
             ),
         );

@@ -56,6 +56,7 @@ mutants! {
     "not-ready-is-no-partner": "a joiner's \"not ready\" is taken for \"no partner\"",
     "waiting-lost": "now and then what is due is dropped",
     "cursor-not-compared": "the sink appends whatever it is told, wherever it ends (here the simulated one; the real one's script has `publisher/tests/it/redis.rs`)",
+    "standby-never-takes-over": "a publisher that left a partition to another one waits for it for ever",
     "forgotten-rows-not-refilled": "a publisher does not notice that the sink forgot rows",
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rand::Rng;
 use rtf_proto::{LogId, Offset, PartitionId};
-use rtf_publisher::sink::{AppendOutcome, Place, Row, Sink, SinkError};
+use rtf_publisher::sink::{AppendOutcome, GIVE_WAY, Place, Row, Sink, SinkError};
 use rtf_service::mutant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -200,6 +200,10 @@ impl Sink for RedisOf {
         rows: &[Row],
     ) -> Result<AppendOutcome, SinkError> {
         self.call(place, expected_last, rows).await
+    }
+
+    fn give_way(&self) -> Duration {
+        GIVE_WAY
     }
 
     fn subject(&self, partition: PartitionId) -> String {
