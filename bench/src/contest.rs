@@ -31,7 +31,9 @@ const USUAL_EVENTS: u64 = 1_000_000;
 /// Kafka is warm for a contender whose run took no less than this share of the Kafka CPU of the one before.
 const WARM: f64 = 0.9;
 /// Runs to warm it up, at the most.
-const WARM_UPS: u32 = 4;
+const WARM_UPS: u64 = 4;
+/// Pairs in them, at the most, but for the first run: a long one warms it as well as several short ones.
+const WARM_UP_EVENTS: u64 = 4_000_000;
 
 /// Before a latency is counted: what compiles while it runs needs a while.
 pub const WARM_UP: Duration = Duration::from_secs(10);
@@ -154,19 +156,20 @@ impl Contest {
             oracles: [oracle(false)?, oracle(true)?],
             all: contenders.iter().map(|of| Results::new(*of)).collect(),
         };
-        if events > 0 {
-            contest.warm_up();
+        // Without events there is no backlog to warm up with.
+        if let Some(runs) = WARM_UP_EVENTS.checked_div(events) {
+            contest.warm_up(runs.clamp(1, WARM_UPS));
         }
         Ok(contest)
     }
 
     /// Each over the backlog, which is not counted, until Kafka's work for it falls no further: while its code is compiled everybody is slower, each goes ways
     /// through it that nobody went before, and a contender that sends few requests is long over before its ways are compiled.
-    fn warm_up(&self) {
+    fn warm_up(&self, runs: u64) {
         for contender in self.all.iter().map(|results| results.contender) {
             let oracle = oracle(&self.oracles, contender);
             let mut before = f64::INFINITY;
-            for turn in (0..WARM_UPS).map(|n| u32::MAX - n) {
+            for turn in (0..runs as u32).map(|n| u32::MAX - n) {
                 eprintln!("warming up Kafka for {}", contender.title());
                 match measure(&self.stage, contender, turn, oracle) {
                     Ok(run) if run.kafka_cpu < WARM * before => before = run.kafka_cpu,

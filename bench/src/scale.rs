@@ -88,6 +88,7 @@ fn measure(curve: Curve, args: &Args) -> Result<Course> {
         Curve::Late => late::measure(args.rate, args.seconds, args.runs),
         Curve::Partitions => joined::partitions(args.events, args.runs),
         Curve::Processes => joined::processes(args.events, args.runs),
+        Curve::Shares => joined::shares(args.events, args.runs),
         Curve::Rows => joined::rows(args.events, args.runs),
     }
 }

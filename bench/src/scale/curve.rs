@@ -16,8 +16,10 @@ pub enum Curve {
     Late,
     /// Partitions of the join log
     Partitions,
-    /// Processes of each role
+    /// Processes of each role, each of which holds everything
     Processes,
+    /// Processes of each role that share everything
+    Shares,
     /// Bytes of a row
     Rows,
 }
@@ -30,6 +32,7 @@ impl Curve {
             Self::Late => "late",
             Self::Partitions => "partitions",
             Self::Processes => "processes",
+            Self::Shares => "shares",
             Self::Rows => "rows",
         }
     }
@@ -44,7 +47,7 @@ impl Curve {
                 "disk B / id",
             ],
             Self::Late => &["own CPU s / M rows", "Kafka", "Redis", "peak RSS MiB"],
-            Self::Partitions | Self::Processes => &[
+            Self::Partitions | Self::Processes | Self::Shares => &[
                 "own CPU s / M rows",
                 "Kafka",
                 "Redis",
@@ -69,7 +72,7 @@ impl Curve {
         let count = match self {
             Self::Ids => 3,
             Self::Rows => 2,
-            Self::Late | Self::Partitions | Self::Processes => 1,
+            Self::Late | Self::Partitions | Self::Processes | Self::Shares => 1,
         };
         &self.figures()[..count]
     }

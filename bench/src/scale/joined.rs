@@ -35,17 +35,27 @@ struct Inputs {
     all: Input,
 }
 
+/// Which processes a pipeline is made of.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// All roles in one.
+    Together,
+    /// So many of each role; each registry and each joiner holds everything.
+    Copies(u16),
+    /// So many of each role; registries serve a part of the log each, and joiners hold a part of the primaries.
+    Shares(u16),
+}
+
 /// How a pipeline is run.
 #[derive(Clone, Copy)]
 struct Setup {
     log_partitions: u32,
-    /// Processes of each role; none: all roles in one.
-    each: Option<u16>,
+    shape: Shape,
 }
 
 const USUAL: Setup = Setup {
     log_partitions: LOG_PARTITIONS,
-    each: None,
+    shape: Shape::Together,
 };
 
 pub fn partitions(pairs: u64, runs: u32) -> Result<Course> {
@@ -61,13 +71,21 @@ pub fn partitions(pairs: u64, runs: u32) -> Result<Course> {
 }
 
 pub fn processes(pairs: u64, runs: u32) -> Result<Course> {
+    apart(Curve::Processes, Shape::Copies, pairs, runs)
+}
+
+pub fn shares(pairs: u64, runs: u32) -> Result<Course> {
+    apart(Curve::Shares, Shape::Shares, pairs, runs)
+}
+
+fn apart(curve: Curve, shape: fn(u16) -> Shape, pairs: u64, runs: u32) -> Result<Course> {
     let words = format!(
         "the roles apart, over {pairs} clicks and as many queries, {LOG_PARTITIONS} partitions"
     );
     let labels = PROCESSES.map(|each| format!("{each} of each role"));
-    let mut course = Course::new(Curve::Processes, words, labels);
+    let mut course = Course::new(curve, words, labels);
     let setup = |place: usize| Setup {
-        each: Some(PROCESSES[place]),
+        shape: shape(PROCESSES[place]),
         ..USUAL
     };
     along(&mut course, pairs, runs, setup)?;
@@ -128,13 +146,16 @@ impl Input {
     /// Its rows, topics and files are gone afterwards.
     fn run(&self, stage: &Stage, name: &str, setup: Setup) -> Result<Backlog> {
         let output = Output::redis(&stage.redis, name, setup.log_partitions)?;
-        let run = match setup.each {
-            None => backlog::measure(stage, output, &self.oracle, || {
+        let run = match setup.shape {
+            Shape::Together => backlog::measure(stage, output, &self.oracle, || {
                 let pipeline = stage.pipeline(name, &self.topics, setup.log_partitions)?;
                 Ok(vec![pipeline])
             }),
-            Some(each) => {
+            Shape::Copies(each) | Shape::Shares(each) => {
                 let mut pipeline = self.apart(stage, name, each)?;
+                if matches!(setup.shape, Shape::Shares(_)) {
+                    share(&mut pipeline, each);
+                }
                 backlog::measure(stage, output, &self.oracle, || {
                     for role in ROLES {
                         for replica in 0..each {
@@ -174,6 +195,20 @@ impl Input {
             ..PipelineOptions::new(join)
         };
         Pipeline::new(&options, &stage.kafka.bootstrap(), &stage.redis.url())
+    }
+}
+
+/// Has registries and joiners share what each would hold alone.
+fn share(pipeline: &mut Pipeline, each: u16) {
+    let begin = |replica: u16| u32::from(replica) * LOG_PARTITIONS / u32::from(each);
+    for replica in 0..each {
+        let part = format!("{}-{}", begin(replica), begin(replica + 1) - 1);
+        pipeline.set(Instance(Role::Registry, replica), "registry.serves", &part);
+        pipeline.set(
+            Instance(Role::Joiner, replica),
+            "joiner.layout",
+            "partitioned",
+        );
     }
 }
 

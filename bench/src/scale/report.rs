@@ -61,7 +61,8 @@ impl Report<'_> {
             Curve::Ids => "Ids in the registry",
             Curve::Late => "Share of primaries that are late",
             Curve::Partitions => "Partitions of the join log",
-            Curve::Processes => "Processes of each role",
+            Curve::Processes => "Processes of each role that hold everything",
+            Curve::Shares => "Processes of each role that share everything",
             Curve::Rows => "Size of a row",
         }
     }
