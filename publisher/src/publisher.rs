@@ -9,7 +9,7 @@ use rtf_proto::{Registry, RegistryStatus};
 use rtf_service::Component;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub board: Arc<Board>,
     /// What the registry last said of itself.
     pub status: watch::Receiver<RegistryStatus>,
+    /// Somebody waits for what it says next.
+    pub is_asked_for: Notify,
 }
 
 /// Carries accepted rows into a sink.
@@ -69,6 +71,7 @@ impl Publisher {
             sink: self.sink.clone(),
             board: self.board.clone(),
             status,
+            is_asked_for: Notify::new(),
         });
         let mut tasks = JoinSet::new();
         let mut carried = 0;
@@ -84,7 +87,7 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                () = self.look(&watched, carried) => {}
+                () = self.look(&watched, carried, &shared.is_asked_for) => {}
                 // A worker that panicked is a bug, and must not look like an orderly end.
                 Some(Err(error)) = tasks.join_next() => std::panic::resume_unwind(error.into_panic()),
             }
@@ -103,9 +106,14 @@ impl Publisher {
         }
     }
 
-    /// After a moment, hears from the registry how it is, and tells the sink how many partitions there are.
-    async fn look(&self, watched: &watch::Sender<RegistryStatus>, carried: u32) {
-        tokio::time::sleep(STATUS_EVERY).await;
+    /// After a moment, or when a worker wants to know, hears from the registry how it is, and tells the sink how many partitions there are.
+    async fn look(
+        &self,
+        watched: &watch::Sender<RegistryStatus>,
+        carried: u32,
+        is_asked_for: &Notify,
+    ) {
+        let _ = tokio::time::timeout(STATUS_EVERY, is_asked_for.notified()).await;
         // As many as the log began with are configured.
         let is_split = carried > watched.borrow().roots;
         if is_split && let Err(error) = self.sink.announce(carried).await {

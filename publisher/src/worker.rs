@@ -98,7 +98,10 @@ impl Worker {
             }
             Step::Wait => self.event().await,
         };
-        let (last, published) = (self.carry.last(), self.carry.published());
+        let (last, published) = match self.stands_by {
+            Some(last) => (Some(last), last + 1),
+            None => (self.carry.last(), self.carry.published()),
+        };
         self.shared
             .board
             .moved(self.place.partition, last, published);
@@ -121,10 +124,13 @@ impl Worker {
         }
         let last = self.shared.sink.last(self.place).await;
         let last = last.inspect_err(|error| self.meter.failed(error.is_retriable()))?;
+        if self.goes_on_standing_by(last) {
+            self.is_well();
+            return Ok(());
+        }
         match self.carry.located(last, end) {
             Ok(()) => {
                 self.check_at = Instant::now() + self.shared.options.recheck_idle;
-                self.go_on_standing_by(last);
                 self.is_well_if_idle();
                 Ok(())
             }
@@ -143,15 +149,11 @@ impl Worker {
         }
     }
 
-    fn go_on_standing_by(&mut self, last: Option<Offset>) {
-        let Some(seen) = self.stands_by else { return };
-        if last > Some(seen) || mutant::is("standby-never-takes-over") {
-            self.stands_by = last;
-            self.carry.doubt();
-            self.is_well();
-        } else {
-            self.stands_by = None;
-        }
+    fn goes_on_standing_by(&mut self, last: Option<Offset>) -> bool {
+        let has_moved = |seen| last > Some(seen) || mutant::is("standby-never-takes-over");
+        let goes_on = self.stands_by.is_some_and(has_moved);
+        self.stands_by = last.filter(|_| goes_on);
+        goes_on
     }
 
     fn log_and_end(&self) -> (rtf_proto::LogId, Offset) {
@@ -164,6 +166,7 @@ impl Worker {
         let Ahead { last, end } = ahead;
         let partition = self.place.partition;
         let mut status = self.shared.status.clone();
+        self.shared.is_asked_for.notify_one();
         let longer = status.wait_for(|s| s.log != self.place.log || end_of(s, partition) > last);
         let ready = match tokio::time::timeout(self.shared.options.ahead_grace, longer).await {
             Ok(_) => return Ok(()),
